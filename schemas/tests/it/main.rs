@@ -1,0 +1,4 @@
+//! Tests of the published schemas: they are whole, frozen, and every version is still read.
+#![allow(clippy::unwrap_used)]
+
+mod published;
