@@ -31,17 +31,21 @@ fn main() {
     }
     generator.records(&mut code, &topics);
     fs::write(Path::new(&out).join("types.rs"), code).expect("OUT_DIR is writable");
-    fs::write(Path::new(&out).join("versions.rs"), versions(Path::new("published"))).expect("OUT_DIR is writable");
+    fs::write(Path::new(&out).join("versions.rs"), versions(Path::new("published")))
+        .expect("OUT_DIR is writable");
 }
 
 /// Returns the list of every version ever published.
 fn versions(folder: &Path) -> String {
     println!("cargo:rerun-if-changed={}", folder.display());
-    let mut code = String::from("/// Every version ever published, the newest among them.\npub const VERSIONS: &[Published] = &[\n");
+    let mut code = String::from(
+        "/// Every version ever published, the newest among them.\npub const VERSIONS: &[Published] = &[\n",
+    );
     let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
     for name in read_folder(folder).keys() {
         let path = Path::new(&root).join(folder).join(format!("{name}.avsc"));
-        writeln!(code, "    Published {{ file: {name:?}, json: include_str!({path:?}) }},").expect("writing to a string");
+        writeln!(code, "    Published {{ file: {name:?}, json: include_str!({path:?}) }},")
+            .expect("writing to a string");
     }
     code + "];\n"
 }
@@ -53,7 +57,8 @@ fn read_folder(folder: &Path) -> BTreeMap<String, Value> {
         let path = entry.expect("a folder can be listed").path();
         if path.extension().is_some_and(|extension| extension == "avsc") {
             let text = fs::read_to_string(&path).expect("a schema is readable");
-            let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let value =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("a schema's file name is text");
             schemas.insert(stem.to_owned(), value);
         }
@@ -88,36 +93,49 @@ impl Generator<'_> {
         writeln!(code, "pub struct {} {{", text(schema, "name")).expect("writing to a string");
         for field in fields(schema) {
             write_doc(code, "    ", field);
-            writeln!(code, "    pub {}: {},", identifier(field), self.rust_type(&field["type"])).expect("writing to a string");
+            writeln!(code, "    pub {}: {},", identifier(field), self.rust_type(&field["type"]))
+                .expect("writing to a string");
         }
         code.push_str("}\n\n");
     }
 
     /// Writes the enum of a union of records; the null branch becomes an `Option` where the union is used.
     fn union(&self, code: &mut String, name: &str, branches: &Value) {
-        let names: Vec<&str> = branches.as_array().expect("a union is a list").iter().filter_map(record_name).collect();
+        let names: Vec<&str> =
+            branches.as_array().expect("a union is a list").iter().filter_map(record_name).collect();
         writeln!(code, "/// One of {}.", names.join(", ")).expect("writing to a string");
         code.push_str("#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]\n");
         writeln!(code, "pub enum {name} {{").expect("writing to a string");
         for branch in &names {
-            writeln!(code, "    /// {branch}.\n    #[serde(rename = \"tamiz.{branch}\")]\n    {branch}({branch}),").expect("writing to a string");
+            writeln!(
+                code,
+                "    /// {branch}.\n    #[serde(rename = \"tamiz.{branch}\")]\n    {branch}({branch}),"
+            )
+            .expect("writing to a string");
         }
         code.push_str("}\n\n");
         let signals: Vec<(&str, &str)> =
             names.iter().map(|branch| (*branch, text(self.part(branch), "signal"))).collect();
-        writeln!(code, "impl {name} {{\n    /// The names of the signals, in the order of the union.").expect("writing to a string");
+        writeln!(code, "impl {name} {{\n    /// The names of the signals, in the order of the union.")
+            .expect("writing to a string");
         let list: Vec<String> = signals.iter().map(|(_, signal)| format!("{signal:?}")).collect();
-        writeln!(code, "    pub const NAMES: &'static [&'static str] = &[{}];\n", list.join(", ")).expect("writing to a string");
+        writeln!(code, "    pub const NAMES: &'static [&'static str] = &[{}];\n", list.join(", "))
+            .expect("writing to a string");
         code.push_str("    /// Returns the name of the signal.\n    pub fn name(&self) -> &'static str {\n        match self {\n");
         for (branch, signal) in &signals {
             writeln!(code, "            Self::{branch}(_) => {signal:?},").expect("writing to a string");
         }
-        code.push_str("        }\n    }\n\n    /// Appends the names and types of the leaves of every signal.\n");
+        code.push_str(
+            "        }\n    }\n\n    /// Appends the names and types of the leaves of every signal.\n",
+        );
         code.push_str("    pub fn leaf_names(out: &mut Vec<crate::Leaf>) {\n");
         for (branch, signal) in &signals {
-            writeln!(code, "        {branch}::leaf_names({:?}, out);", format!("{signal}.")).expect("writing to a string");
+            writeln!(code, "        {branch}::leaf_names({:?}, out);", format!("{signal}."))
+                .expect("writing to a string");
         }
-        code.push_str("    }\n\n    /// Appends the leaves of every signal, those of an absent one as unknown.\n");
+        code.push_str(
+            "    }\n\n    /// Appends the leaves of every signal, those of an absent one as unknown.\n",
+        );
         code.push_str("    pub fn leaves<'a>(find: impl Fn(&str) -> Option<&'a Self>, out: &mut Vec<crate::LeafValue<'a>>) {\n");
         for (branch, signal) in &signals {
             writeln!(
@@ -146,7 +164,8 @@ impl Generator<'_> {
             let Some(leaf) = self.leaf(inner) else { continue };
             match leaf {
                 Leaf::Record(record) => {
-                    writeln!(names, "        {record}::leaf_names(&format!(\"{{prefix}}{name}.\"), out);").expect("writing to a string");
+                    writeln!(names, "        {record}::leaf_names(&format!(\"{{prefix}}{name}.\"), out);")
+                        .expect("writing to a string");
                     writeln!(absent, "        {record}::no_leaves(out);").expect("writing to a string");
                     if optional {
                         writeln!(values, "        match &{place} {{\n            Some(record) => record.leaves(out),\n            None => {record}::no_leaves(out),\n        }}")
@@ -164,9 +183,11 @@ impl Generator<'_> {
                     .expect("writing to a string");
                     absent.push_str("        out.push(crate::LeafValue::Unknown);\n");
                     if optional {
-                        writeln!(values, "        out.push(crate::LeafValue::of_option(&{place}));").expect("writing to a string");
+                        writeln!(values, "        out.push(crate::LeafValue::of_option(&{place}));")
+                            .expect("writing to a string");
                     } else {
-                        writeln!(values, "        out.push(crate::LeafValue::from(&{place}));").expect("writing to a string");
+                        writeln!(values, "        out.push(crate::LeafValue::from(&{place}));")
+                            .expect("writing to a string");
                     }
                 }
             }
@@ -203,8 +224,10 @@ impl Generator<'_> {
                 _ if inner["type"] == "array" && inner["items"] == "tamiz.Attachment" => "attachments",
                 _ => "value",
             };
-            writeln!(merges, "        crate::merge::{function}(&mut self.{place}, later.{place});").expect("writing to a string");
-            writeln!(clears, "            ({name:?}, None) => self.{place}.take().is_some(),").expect("writing to a string");
+            writeln!(merges, "        crate::merge::{function}(&mut self.{place}, later.{place});")
+                .expect("writing to a string");
+            writeln!(clears, "            ({name:?}, None) => self.{place}.take().is_some(),")
+                .expect("writing to a string");
         }
         writeln!(
             code,
@@ -222,12 +245,10 @@ impl Generator<'_> {
             let whole = self.inlined(schema, &mut seen);
             let json = serde_json::to_string_pretty(&whole).expect("a schema is JSON");
             let name = text(schema, "name");
-            writeln!(
-                code,
-                "impl crate::Record for {name} {{\n    const INDEX: usize = {index};\n}}\n"
-            )
-            .expect("writing to a string");
-            writeln!(list, "    crate::Published {{ file: {file:?}, json: r####\"{json}\n\"#### }},").expect("writing to a string");
+            writeln!(code, "impl crate::Record for {name} {{\n    const INDEX: usize = {index};\n}}\n")
+                .expect("writing to a string");
+            writeln!(list, "    crate::Published {{ file: {file:?}, json: r####\"{json}\n\"#### }},")
+                .expect("writing to a string");
         }
         writeln!(code, "/// Every schema in its newest version, in the order of `Record::INDEX`.\npub const PUBLISHED: &[crate::Published] = &[\n{list}];\n").expect("writing to a string");
     }
@@ -245,7 +266,9 @@ impl Generator<'_> {
                 }
                 _ => schema.clone(),
             },
-            Value::Array(branches) => Value::Array(branches.iter().map(|branch| self.inlined(branch, seen)).collect()),
+            Value::Array(branches) => {
+                Value::Array(branches.iter().map(|branch| self.inlined(branch, seen)).collect())
+            }
             Value::Object(members) => {
                 let mut whole = serde_json::Map::new();
                 for (key, value) in members {
@@ -253,7 +276,12 @@ impl Generator<'_> {
                         "signal" | "merge" => continue,
                         "type" | "items" | "values" => self.inlined(value, seen),
                         "fields" => Value::Array(
-                            value.as_array().expect("fields are a list").iter().map(|field| self.inlined(field, seen)).collect(),
+                            value
+                                .as_array()
+                                .expect("fields are a list")
+                                .iter()
+                                .map(|field| self.inlined(field, seen))
+                                .collect(),
                         ),
                         _ => value.clone(),
                     };
@@ -267,7 +295,10 @@ impl Generator<'_> {
 
     fn part(&self, name: &str) -> &Value {
         let topic = || self.topics.values().find(|schema| schema["name"] == name);
-        self.parts.get(&kebab_case(name)).or_else(topic).unwrap_or_else(|| panic!("there is no schema of {name} in avro"))
+        self.parts
+            .get(&kebab_case(name))
+            .or_else(topic)
+            .unwrap_or_else(|| panic!("there is no schema of {name} in avro"))
     }
 
     fn rust_type(&self, schema: &Value) -> String {
@@ -280,12 +311,16 @@ impl Generator<'_> {
                 "double" => "f64".into(),
                 "bytes" => "serde_bytes::ByteBuf".into(),
                 other => {
-                    let part = other.strip_prefix("tamiz.").unwrap_or_else(|| panic!("the type {other} is not known"));
+                    let part = other
+                        .strip_prefix("tamiz.")
+                        .unwrap_or_else(|| panic!("the type {other} is not known"));
                     if self.part(part).is_array() { format!("Option<{part}>") } else { part.into() }
                 }
             },
             Value::Array(branches) => match branches.as_slice() {
-                [Value::String(null), inner] if null == "null" => format!("Option<{}>", self.rust_type(inner)),
+                [Value::String(null), inner] if null == "null" => {
+                    format!("Option<{}>", self.rust_type(inner))
+                }
                 _ => "crate::Scalar".into(),
             },
             _ => match text(schema, "type") {
@@ -312,7 +347,9 @@ impl Generator<'_> {
                     }
                 }
             }),
-            Value::Object(_) if schema["type"] == "array" && schema["items"] == "string" => Some(Leaf::Value("TextList")),
+            Value::Object(_) if schema["type"] == "array" && schema["items"] == "string" => {
+                Some(Leaf::Value("TextList"))
+            }
             Value::Object(_) if schema["type"] == "long" => Some(Leaf::Value("Int")),
             _ => None,
         }
@@ -333,13 +370,19 @@ fn enumeration(code: &mut String, schema: &Value) {
     writeln!(code, "pub enum {name} {{").expect("writing to a string");
     for (index, symbol) in symbols.iter().enumerate() {
         let default = if index == 0 { "    #[default]\n" } else { "" };
-        writeln!(code, "    /// `{symbol}`.\n{default}    #[serde(rename = {symbol:?})]\n    {},", camel_case(symbol)).expect("writing to a string");
+        writeln!(
+            code,
+            "    /// `{symbol}`.\n{default}    #[serde(rename = {symbol:?})]\n    {},",
+            camel_case(symbol)
+        )
+        .expect("writing to a string");
     }
     writeln!(code, "}}\n\nimpl {name} {{\n    /// Every symbol, in the schema's order.\n    pub const SYMBOLS: &'static [&'static str] = &{symbols:?};\n").expect("writing to a string");
     code.push_str("    /// Returns the symbol.\n    pub fn as_str(self) -> &'static str {\n        Self::SYMBOLS[self as usize]\n    }\n\n");
     code.push_str("    /// Returns the value of a symbol.\n    pub fn parse(symbol: &str) -> Option<Self> {\n        match symbol {\n");
     for symbol in &symbols {
-        writeln!(code, "            {symbol:?} => Some(Self::{}),", camel_case(symbol)).expect("writing to a string");
+        writeln!(code, "            {symbol:?} => Some(Self::{}),", camel_case(symbol))
+            .expect("writing to a string");
     }
     writeln!(code, "            _ => None,\n        }}\n    }}\n}}\n\nimpl<'a> From<&'a {name}> for crate::LeafValue<'a> {{\n    fn from(value: &'a {name}) -> Self {{\n        Self::Text(value.as_str())\n    }}\n}}\n")
         .expect("writing to a string");

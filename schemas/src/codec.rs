@@ -18,7 +18,7 @@ include!(concat!(env!("OUT_DIR"), "/versions.rs"));
 /// First byte of the wire format.
 const MAGIC: u8 = 0;
 /// Bytes before the Avro encoding.
-const HEADER_BYTES: usize = 5;
+pub(crate) const HEADER_BYTES: usize = 5;
 /// Longest array or map that a record may hold.
 const SEQUENCE_ITEMS_MAX: usize = 100_000;
 
@@ -92,6 +92,11 @@ fn load(published: &Published) -> Loaded {
     let full = parse(published.json).unwrap_or_else(|error| panic!("schema {}: {error}", published.file));
     let default_id = default_id(&full);
     Loaded { fast, full, default_id }
+}
+
+/// Returns a schema of [`PUBLISHED`] as `apache-avro` has it.
+pub(crate) fn full_schema(index: usize) -> &'static apache_avro::Schema {
+    &LOADED[index].full
 }
 
 fn parse(json: &str) -> Result<apache_avro::Schema, String> {

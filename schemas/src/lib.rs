@@ -21,7 +21,7 @@ mod types {
 pub use codec::{Codec, DecodeError, SchemaSource};
 pub use key::Key;
 pub use leaf::{Leaf, LeafKind, LeafValue, session_leaves};
-pub use message::Message;
+pub use message::{Message, Payload};
 pub use scalar::Scalar;
 pub use topic::{Cleanup, TopicSpec};
 pub use types::*;

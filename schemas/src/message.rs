@@ -78,5 +78,4 @@ messages!(
     Clock,
     IntakeSession,
     FusionSession,
-    FusionRules,
 );
