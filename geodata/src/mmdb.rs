@@ -199,16 +199,9 @@ pub(crate) fn anonymous_networks(path: &Path, class: AddressClass) -> Result<Vec
 }
 
 fn range_of<S: AsRef<[u8]>>(found: &LookupResult<'_, S>) -> Result<Option<AddressRange>, MaxMindDbError> {
+    // The IPv4 part of a tree for both families comes as IPv4 networks.
     let network = found.network()?;
-    let range = match network.ip() {
-        // An IPv6 tree holds the IPv4 space at ::/96.
-        IpAddr::V6(v6) if network.prefix() >= 96 && u128::from(v6) <= u128::from(u32::MAX) => {
-            let v4 = Ipv4Addr::from(u128::from(v6) as u32);
-            AddressRange::network(v4.into(), network.prefix() - 96)
-        }
-        address => AddressRange::network(address, network.prefix()),
-    };
-    Ok(range)
+    Ok(AddressRange::network(network.ip(), network.prefix()))
 }
 
 /// Looks at the first records; the inner error says what was found instead of what is needed.

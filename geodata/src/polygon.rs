@@ -430,6 +430,52 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_slanted_edge_is_found_to_the_micrometre_at_any_latitude() {
+        for latitude in [-75.0, 0.0, 19.4, 60.0, 89.0] {
+            let ring = [(10.0, latitude), (10.05, latitude + 0.03), (10.0, latitude + 0.04)];
+            let found = polygon(&[&ring]).unwrap();
+            for step in 0..=997 {
+                let share = f64::from(step) / 997.0;
+                let longitude = ring[0].0 + (ring[1].0 - ring[0].0) * share;
+                let edge_m = distance(&found, ring[0].1 + (ring[1].1 - ring[0].1) * share, longitude);
+                assert!(edge_m < 1e-6, "{latitude} {share} {edge_m}");
+            }
+        }
+    }
+
+    #[test]
+    fn chords_stay_close_to_their_edges() {
+        for latitude in [0.0, 60.0, 89.0] {
+            let found = polygon(&[&square(10.0, latitude, 0.3)]).unwrap();
+            for pair in found.rings[0].windows(2) {
+                let chord_m = (pair[1].at - pair[0].at).length();
+                assert!(chord_m <= CHORD_LENGTH_M_MAX, "{chord_m}");
+                let middle = Point::between(pair[0], pair[1], 0.5);
+                // What is left of the stray without its vertical part, which is the depth of the chord.
+                let stray_m = (middle.at - (pair[0].at + pair[1].at) * 0.5).length();
+                let depth_m = chord_m * chord_m / (8.0 * 6_400_000.0);
+                assert!(
+                    (stray_m * stray_m - depth_m * depth_m).max(0.0).sqrt() < 0.001,
+                    "{latitude} {stray_m}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_hole_may_be_written_beyond_the_antimeridian() {
+        let outer = square(180.0, -17.0, 0.01);
+        let hole = square(-180.0, -17.0, 0.002);
+        let found = polygon(&[&outer, &hole]).unwrap();
+        for longitude in [180.0, -180.0, 179.999, -179.999] {
+            assert!(!found.encloses(Position::new(-17.0, longitude).unwrap()), "{longitude}");
+            assert!(found.encloses(Position::new(-17.005, longitude).unwrap()), "{longitude}");
+        }
+        assert!((distance(&found, -17.0, 180.0) - distance(&found, -17.0, -180.0)).abs() < 1e-6);
+        assert!(distance(&found, -17.0, 180.0) < 250.0, "the hole's edge is the nearest");
+    }
+
     prop_compose! {
         /// A star-shaped ring about a middle anywhere but the last metres before a pole.
         fn star()(

@@ -5,7 +5,7 @@ reserved address is not looked up at all.
 """
 
 from netaddr import IPSet
-from mmdb_writer import MMDBWriter
+from mmdb_writer import MMDBWriter, MmdbF32
 
 
 def write(name, database_type, records, ip_version=4, **options):
@@ -19,15 +19,15 @@ MEXICO = {
     "country_code": "MX",
     "state1": "Michoacán de Ocampo",
     "city": "Pátzcuaro",
-    "latitude": 19.5163,
-    "longitude": -101.6098,
+    "latitude": MmdbF32(19.5163),
+    "longitude": MmdbF32(-101.6098),
     "postcode": "61600",
     "timezone": "America/Mexico_City",
 }
 BRAZIL = {"country_code": "BR", "state1": "São Paulo", "city": "", "latitude": -23.5475, "longitude": -46.6361}
 
-write("flat-city-v4.mmdb", "dbip-city-ipv4", [(["201.141.0.0/16"], MEXICO), (["189.0.0.0/11"], BRAZIL)], float_type="f32")
-write("flat-city-v6.mmdb", "dbip-city-ipv6", [(["2806:2f0::/32"], MEXICO)], ip_version=6, float_type="f32")
+write("flat-city-v4.mmdb", "dbip-city-ipv4", [(["201.141.0.0/16"], MEXICO), (["189.0.0.0/11"], BRAZIL)])
+write("flat-city-v6.mmdb", "dbip-city-ipv6", [(["2806:2f0::/32"], MEXICO)], ip_version=6)
 write(
     "flat-country.mmdb",
     "geo-whois-asn-country",
@@ -61,7 +61,6 @@ write(
     ],
     ip_version=6,
     ipv4_compatible=True,
-    float_type="f64",
 )
 write(
     "asn.mmdb",

@@ -130,6 +130,11 @@ fn lists_say_yes_no_or_nothing() {
     assert_eq!(facts(&data_sets, "185.220.101.34").tor_exit, Some(false));
     let found = facts(&data_sets, "201.141.5.9");
     assert_eq!((found.tor_exit, found.datacenter), (Some(false), Some(true)));
+    // A list may name the address that carries another.
+    let carrying = folder.file("carrying.txt", "2002:c98d:509::/48\n");
+    let carried = open(&[format!("ip.tunnel={}", carrying.display())]).unwrap();
+    assert_eq!(facts(&carried, "2002:c98d:509::1").tunnel, Some(true));
+    assert_eq!(facts(&carried, "201.141.5.9").tunnel, Some(false));
     for class in AddressClass::ALL {
         assert_eq!(found.class(class).is_some(), data_sets.ip.is_configured(class.data_set()));
     }
