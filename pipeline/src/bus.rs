@@ -104,6 +104,28 @@ impl WallClock for SystemClock {
     }
 }
 
+/// A clock that stands until it is set: the time of a replay or a test.
+#[derive(Debug, Default)]
+pub struct ManualClock(std::sync::atomic::AtomicI64);
+
+impl ManualClock {
+    /// Makes a clock that stands at a time.
+    pub fn at(time: TimeMs) -> Self {
+        Self(std::sync::atomic::AtomicI64::new(time))
+    }
+
+    /// Sets the time.
+    pub fn set(&self, time: TimeMs) {
+        self.0.store(time, std::sync::atomic::Ordering::Release);
+    }
+}
+
+impl WallClock for ManualClock {
+    fn now_ms(&self) -> TimeMs {
+        self.0.load(std::sync::atomic::Ordering::Acquire)
+    }
+}
+
 /// The log as producers, readers and the command line use it: no group, no transaction.
 pub trait Edge: Send + Sync {
     /// Returns the number of partitions of every topic.

@@ -24,8 +24,6 @@ pub struct Registration {
     pub name: &'static str,
     /// The topic it reads.
     pub input: &'static TopicSpec,
-    /// The signal that it makes, if it makes one.
-    pub signal: Option<&'static str>,
     /// Makes it from the settings.
     pub build: fn(&HostContext) -> Result<Built, Box<dyn Error + Send + Sync>>,
 }
@@ -42,15 +40,13 @@ pub struct Built {
 pub struct HostContext {
     /// The settings.
     pub config: Config,
-    /// The signals that the whole deployment makes.
-    pub signals: Vec<String>,
     shared: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
 }
 
 impl HostContext {
     /// Makes a context.
-    pub fn new(config: Config, signals: Vec<String>) -> Self {
-        Self { config, signals, shared: Mutex::default() }
+    pub fn new(config: Config) -> Self {
+        Self { config, shared: Mutex::default() }
     }
 
     /// Returns what other operators of the process have already made of this type, or makes it.

@@ -13,6 +13,7 @@ pub mod health;
 pub mod host;
 pub mod hosting;
 pub mod operator;
+pub mod process;
 pub mod record;
 pub mod registry;
 pub mod runner;

@@ -90,6 +90,10 @@ pub(crate) fn worker_failed(worker: usize, error: &dyn std::error::Error) {
     tracing::error!(worker, error = describe_error(error), "worker failed, the process stops");
 }
 
+pub(crate) fn services_cut_off() {
+    tracing::warn!("services had not stopped by the deadline and were cut off");
+}
+
 /// Returns an error with its causes, each once.
 pub fn describe_error(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -13,7 +13,7 @@ mod plan;
 
 pub use judge::score;
 pub use library::{DEFAULT_RULES, RuleLibrary, catalogue};
-pub use plan::KNOWN_SIGNALS;
+pub use plan::{KNOWN_SIGNALS, KnownSignal};
 
 use decide::decision;
 use pipeline::{
@@ -37,23 +37,21 @@ static SESSIONS_TABLE: TableSpec =
     TableSpec { number: pipeline::table::FIRST_TABLE, name: "sessions", ttl_ms: Some(SESSION_TTL_MS) };
 
 /// How a process hosts the operator.
-pub const REGISTRATION: Registration = Registration { name: NAME, input: &SIGNALS, signal: None, build };
+pub const REGISTRATION: Registration = Registration { name: NAME, input: &SIGNALS, build };
 
 fn build(context: &HostContext) -> Result<Built, Box<dyn std::error::Error + Send + Sync>> {
     let operators = context.config.deployment.operators.iter().filter(|name| *name != NAME).cloned().collect();
-    let (signals, silence_ms) = (context.signals.clone(), context.config.runtime.silence_ms);
+    let silence_ms = context.config.runtime.silence_ms;
     let library = context.shared(|_| Ok::<_, std::convert::Infallible>(RuleLibrary::default()))?;
-    let operator = Fusion::new(FusionSettings { operators, signals, silence_ms }, Arc::clone(&library));
+    let operator = Fusion::new(FusionSettings { operators, silence_ms }, Arc::clone(&library));
     Ok(Built { operator: Arc::new(operator), libraries: vec![library] })
 }
 
 /// What fusion waits for.
 #[derive(Clone, Debug)]
 pub struct FusionSettings {
-    /// The operators whose progress is fusion's time.
+    /// The operators of the deployment: their progress is fusion's time, and their signals are expected.
     pub operators: Vec<String>,
-    /// The signals that this deployment makes.
-    pub signals: Vec<String>,
     /// An operator that is silent for so long does not hold the time up any more.
     pub silence_ms: TimeMs,
 }
@@ -140,7 +138,7 @@ impl Fusion {
         if stage.expired {
             return Readiness::Due(Cause::Deadline);
         }
-        let complete = Plan::new(&stage.accepted, &stage.signals, &self.settings.signals).is_complete();
+        let complete = Plan::new(&stage.accepted, &stage.signals, &self.settings.operators).is_complete();
         // A stage that said itself that more would come is not decided once more has come.
         match (stage.accepted.session.complete, followed) {
             (Some(false), true) => Readiness::Skipped,
@@ -154,7 +152,7 @@ impl Fusion {
     /// Decides the oldest stage, and issues the decision where it is the first of its stage or differs from the last.
     fn decide(&self, row: &mut FusionSession, cause: Cause, key: &Key, rules: &RuleSet, step: &mut Step<'_>) {
         let Some(stage) = row.stages.first() else { return };
-        let plan = Plan::new(&stage.accepted, &stage.signals, &self.settings.signals);
+        let plan = Plan::new(&stage.accepted, &stage.signals, &self.settings.operators);
         if plan.is_complete() {
             step.cancel_timer(stage.due_at, &timer_key(key, stage.accepted.stage));
         }

@@ -2,9 +2,23 @@
 
 use schemas::{Accepted, NotEvaluated, Session, Signal, SignalStatus};
 
-/// Every signal that a deployment can make: its name, what it needs of a session, and that in words.
-pub const KNOWN_SIGNALS: &[(&str, fn(&Session) -> bool, &str)] =
-    &[("ip", has_address, "the session has no IP address"), ("geo", has_position, "the session has no coordinates")];
+/// A signal that a deployment can make.
+pub struct KnownSignal {
+    /// Its name.
+    pub name: &'static str,
+    /// The operator that makes it.
+    pub operator: &'static str,
+    /// Tells whether a session holds what it is made from; the operator makes it exactly then.
+    pub applies: fn(&Session) -> bool,
+    /// What a session lacks to which it does not apply.
+    pub lack: &'static str,
+}
+
+/// Every signal, one line an operator.
+pub const KNOWN_SIGNALS: &[KnownSignal] = &[
+    KnownSignal { name: "ip", operator: "ip-intel", applies: has_address, lack: "the session has no IP address" },
+    KnownSignal { name: "geo", operator: "geo-risk", applies: has_position, lack: "the session has no coordinates" },
+];
 
 fn has_address(session: &Session) -> bool {
     session.ip.is_some()
@@ -27,22 +41,22 @@ pub(crate) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Compares what is there with what is expected.
-    pub fn new(accepted: &Accepted, signals: &'a [Signal], deployed: &[String]) -> Self {
+    pub fn new(accepted: &Accepted, signals: &'a [Signal], operators: &[String]) -> Self {
         let mut plan = Self { present: Vec::new(), missing: Vec::new(), absent: Vec::new() };
-        for (name, applies, lack) in KNOWN_SIGNALS {
+        for known in KNOWN_SIGNALS {
             let absent = |status: &str, reason: &str| NotEvaluated {
-                signal: (*name).to_owned(),
+                signal: known.name.to_owned(),
                 status: status.to_owned(),
                 reason: Some(reason.to_owned()),
             };
-            if let Some(signal) = signals.iter().find(|signal| signal.name == *name) {
+            if let Some(signal) = signals.iter().find(|signal| signal.name == known.name) {
                 plan.present.push(signal);
-            } else if !deployed.iter().any(|deployed| deployed == name) {
+            } else if !operators.iter().any(|operator| operator == known.operator) {
                 plan.absent.push(absent("not_configured", "its operator is not part of this deployment"));
-            } else if !applies(&accepted.session) {
-                plan.absent.push(absent("not_applicable", lack));
+            } else if !(known.applies)(&accepted.session) {
+                plan.absent.push(absent("not_applicable", known.lack));
             } else {
-                plan.missing.push(name);
+                plan.missing.push(known.name);
             }
         }
         plan

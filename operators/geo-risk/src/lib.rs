@@ -19,7 +19,7 @@ pub const SIGNAL: &str = "geo";
 
 /// How a process hosts the operator.
 pub const REGISTRATION: Registration =
-    Registration { name: NAME, input: &ACCEPTED, signal: Some(SIGNAL), build };
+    Registration { name: NAME, input: &ACCEPTED, build };
 
 fn build(context: &HostContext) -> Result<Built, Box<dyn std::error::Error + Send + Sync>> {
     let data = context.shared(|config| {

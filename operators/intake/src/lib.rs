@@ -31,7 +31,7 @@ static SESSIONS_TABLE: TableSpec =
     TableSpec { number: pipeline::table::FIRST_TABLE, name: "sessions", ttl_ms: Some(SESSION_TTL_MS) };
 
 /// How a process hosts the operator.
-pub const REGISTRATION: Registration = Registration { name: NAME, input: &SESSIONS, signal: None, build };
+pub const REGISTRATION: Registration = Registration { name: NAME, input: &SESSIONS, build };
 
 fn build(context: &HostContext) -> Result<Built, Box<dyn std::error::Error + Send + Sync>> {
     let tenants = &context.config.deployment.tenants;

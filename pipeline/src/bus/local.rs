@@ -155,6 +155,16 @@ impl LocalLog {
         self.lock().topics[topic.name].ends[partition as usize].offset
     }
 
+    /// Deletes the records of a partition before an offset, for runs that keep nothing they have read.
+    pub fn discard(&self, topic: &'static TopicSpec, partition: u32, before: u64) -> Result<(), LocalError> {
+        let space = self.space(topic);
+        // The last record stays, so that the next offset is known after a restart.
+        let before = before.min(self.end(topic, partition).saturating_sub(1));
+        let pairs = self.store.range(space, &log_key(partition, 0), &log_key(partition, before), usize::MAX)?;
+        let changes = pairs.into_iter().map(|(key, _)| Change { space, key, value: None });
+        Ok(self.store.write(changes.collect(), false)?)
+    }
+
     /// Deletes records that have outlived their topics' retention; returns how many.
     pub fn trim(&self) -> Result<usize, LocalError> {
         const RECORDS_MAX: usize = 10_000;

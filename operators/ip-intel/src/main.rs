@@ -1,0 +1,5 @@
+//! The operator `ip-intel` as a process of its own.
+
+fn main() -> std::process::ExitCode {
+    pipeline::process::main(&ip_intel::REGISTRATION)
+}

@@ -1,0 +1,5 @@
+//! The command `tamiz`.
+
+fn main() -> std::process::ExitCode {
+    tamiz::cli::main()
+}
