@@ -93,7 +93,7 @@ impl Generator<'_> {
         writeln!(code, "pub struct {} {{", text(schema, "name")).expect("writing to a string");
         for field in fields(schema) {
             write_doc(code, "    ", field);
-            writeln!(code, "    pub {}: {},", identifier(field), self.rust_type(&field["type"]))
+            writeln!(code, "    pub {}: {},", identifier(field), self.field_type(field))
                 .expect("writing to a string");
         }
         code.push_str("}\n\n");
@@ -253,8 +253,8 @@ impl Generator<'_> {
         writeln!(code, "/// Every schema in its newest version, in the order of `Record::INDEX`.\npub const PUBLISHED: &[crate::Published] = &[\n{list}];\n").expect("writing to a string");
     }
 
-    /// Returns a schema with every named part put in the place of its first use; `signal` and `merge`, which only this
-    /// build reads, are left out.
+    /// Returns a schema with every named part put in the place of its first use; `signal`, `merge` and
+    /// `shared`, which only this build reads, are left out.
     fn inlined(&self, schema: &Value, seen: &mut Vec<String>) -> Value {
         match schema {
             Value::String(name) => match name.strip_prefix("tamiz.") {
@@ -273,7 +273,7 @@ impl Generator<'_> {
                 let mut whole = serde_json::Map::new();
                 for (key, value) in members {
                     let value = match key.as_str() {
-                        "signal" | "merge" => continue,
+                        "signal" | "merge" | "shared" => continue,
                         "type" | "items" | "values" => self.inlined(value, seen),
                         "fields" => Value::Array(
                             value
@@ -299,6 +299,17 @@ impl Generator<'_> {
             .get(&kebab_case(name))
             .or_else(topic)
             .unwrap_or_else(|| panic!("there is no schema of {name} in avro"))
+    }
+
+    /// Returns the type of a field; a `shared` record is behind an `Arc`, so that it is copied once from operator to
+    /// operator and into tables.
+    fn field_type(&self, field: &Value) -> String {
+        let plain = self.rust_type(&field["type"]);
+        match (&field["shared"], plain.strip_prefix("Vec<").and_then(|items| items.strip_suffix('>'))) {
+            (Value::Bool(true), Some(items)) => format!("Vec<std::sync::Arc<{items}>>"),
+            (Value::Bool(true), None) => format!("std::sync::Arc<{plain}>"),
+            _ => plain,
+        }
     }
 
     fn rust_type(&self, schema: &Value) -> String {

@@ -30,6 +30,6 @@ pub use hosting::{Hosting, HostingOptions, Library};
 pub use operator::{AnyOperator, Descriptor, Event, Operator, Port, Reject, SignalPort, TimeSource, Timer};
 pub use record::{Header, LogRecord, NewRecord};
 pub use registry::{RegistryClient, RegistryError};
-pub use runner::{Runner, RunnerSettings, Stop, Turn};
+pub use runner::{Runner, RunnerSettings, Stop, Stopwatch, Turn};
 pub use step::{Step, Verdict};
 pub use table::TableSpec;

@@ -16,6 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// The allocator of every process of ours: records are made in one thread and freed in another all the time, which the
+/// system's allocator answers with half of the processor (measured on `tamiz run`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How often the main thread looks whether a worker has ended.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 

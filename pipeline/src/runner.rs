@@ -35,6 +35,9 @@ pub struct RunnerSettings {
     pub retry_wait: Duration,
 }
 
+/// Tells the time by which a worker sees that an input is idle; it never goes back.
+pub type Stopwatch = Arc<dyn Fn() -> Instant + Send + Sync>;
+
 /// Asks workers to stop: each finishes its step, commits it and gives its partitions back.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
@@ -63,6 +66,7 @@ pub struct Runner {
     activity: BTreeMap<(&'static str, u32), Activity>,
     measured: Instant,
     health: Option<Arc<Health>>,
+    stopwatch: Stopwatch,
 }
 
 /// When an input last brought a record, and a record that was not a tick.
@@ -101,12 +105,19 @@ impl Runner {
             activity: BTreeMap::new(),
             measured: Instant::now(),
             health: None,
+            stopwatch: Arc::new(Instant::now),
         }
     }
 
     /// Tells a process's health when the worker has its partitions for the first time.
     pub fn with_health(mut self, health: Arc<Health>) -> Self {
         self.health = Some(health);
+        self
+    }
+
+    /// Sees by another time than the machine's that an input is idle, for tests whose hours pass at once.
+    pub fn with_stopwatch(mut self, stopwatch: Stopwatch) -> Self {
+        self.stopwatch = stopwatch;
         self
     }
 
@@ -189,8 +200,11 @@ impl Runner {
 
     /// Ends a turn without effects; positions alone are not worth a commit each time.
     fn rest(&mut self, count: usize) -> Result<Turn, RunnerError> {
-        if !self.unsaved.is_empty() && self.unsaved_since.get_or_insert_with(Instant::now).elapsed() > UNSAVED_MAX {
-            self.save_positions()?;
+        if !self.unsaved.is_empty() {
+            let now = (self.stopwatch)();
+            if now - *self.unsaved_since.get_or_insert(now) > UNSAVED_MAX {
+                self.save_positions()?;
+            }
         }
         self.measure();
         Ok(if count == 0 { Turn::Idle } else { Turn::Worked(count) })
@@ -216,7 +230,7 @@ impl Runner {
 
     /// Returns a commit with a tick for every idle input whose operators tell the time from it.
     fn due_ticks(&mut self, records: &[LogRecord]) -> Commit {
-        let now = Instant::now();
+        let now = (self.stopwatch)();
         for record in records {
             let fresh = Activity { any: now, data: now };
             let activity = self.activity.entry((record.topic.name, record.partition)).or_insert(fresh);

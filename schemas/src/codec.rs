@@ -304,7 +304,7 @@ mod tests {
             ..Decision::default()
         });
         round_trip(FusionSession {
-            stages: vec![StageState { signals: vec![signal()], ..StageState::default() }],
+            stages: vec![StageState { signals: vec![signal().into()], ..StageState::default() }],
             last: Some(LastDecision { decision: Outcome::Flag, ..LastDecision::default() }),
         });
         round_trip(IntakeSession { absorbed: vec![vec![0xff; 16].into()], ..IntakeSession::default() });

@@ -92,7 +92,7 @@ impl Fusion {
         }
         let rules = self.rules(step);
         let due_at = due(accepted, &rules);
-        row.stages.push(StageState { accepted: accepted.as_ref().clone(), due_at, ..StageState::default() });
+        row.stages.push(StageState { accepted: Arc::clone(accepted), due_at, ..StageState::default() });
         step.set_timer(due_at, &timer_key(&key, accepted.stage));
         self.advance(row, &key, &rules, step);
     }
@@ -105,9 +105,9 @@ impl Fusion {
             return;
         };
         match stage.signals.iter_mut().find(|known| known.name == signal.name) {
-            Some(known) if known == signal.as_ref() => return,
-            Some(known) => *known = signal.as_ref().clone(),
-            None => stage.signals.push(signal.as_ref().clone()),
+            Some(known) if known == signal => return,
+            Some(known) => *known = Arc::clone(signal),
+            None => stage.signals.push(Arc::clone(signal)),
         }
         let rules = self.rules(step);
         self.advance(row, &key, &rules, step);

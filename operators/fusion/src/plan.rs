@@ -1,6 +1,7 @@
 //! What to expect of a stage: the signals that its inputs lead to, those that are there, and those that are not.
 
 use schemas::{Accepted, NotEvaluated, Session, Signal, SignalStatus};
+use std::sync::Arc;
 
 /// A signal that a deployment can make.
 pub struct KnownSignal {
@@ -41,7 +42,7 @@ pub(crate) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Compares what is there with what is expected.
-    pub fn new(accepted: &Accepted, signals: &'a [Signal], operators: &[String]) -> Self {
+    pub fn new(accepted: &Accepted, signals: &'a [Arc<Signal>], operators: &[String]) -> Self {
         let mut plan = Self { present: Vec::new(), missing: Vec::new(), absent: Vec::new() };
         for known in KNOWN_SIGNALS {
             let absent = |status: &str, reason: &str| NotEvaluated {

@@ -97,7 +97,7 @@ impl Operator for Intake {
         }
         let row = step.get::<IntakeSession>(&SESSIONS_TABLE, key.as_bytes());
         let hash = content_hash(&record)?;
-        let Some(row) = merged(row.as_deref(), &record, &hash, step.append_time())? else { return Ok(()) };
+        let Some(row) = merged(row.as_deref(), &record, hash, step.append_time())? else { return Ok(()) };
         let stage = Accepted {
             tenant: tenant.to_owned(),
             session_id: record.session_id.clone(),
@@ -105,7 +105,7 @@ impl Operator for Intake {
             stage_hash: row.stage_hash.clone(),
             opened_at: row.opened_at,
             append_time: step.append_time(),
-            session: row.session.clone(),
+            session: Arc::clone(&row.session),
             subject_id: row.session.subject_id.clone(),
             sealed: None,
         };
@@ -120,30 +120,42 @@ impl Operator for Intake {
 /// Returns the session with one more record merged, or nothing where the record changes nothing.
 fn merged(
     row: Option<&IntakeSession>,
-    record: &Session,
-    hash: &[u8],
+    record: &Arc<Session>,
+    hash: Vec<u8>,
     append_time: TimeMs,
 ) -> Result<Option<IntakeSession>, Reject> {
-    let mut row = match row {
-        Some(row) if row.absorbed.iter().any(|known| known.as_slice() == hash) => return Ok(None),
-        Some(row) => row.clone(),
-        None => {
-            let session = Session { session_id: record.session_id.clone(), ..Session::default() };
-            IntakeSession { session, opened_at: append_time, ..IntakeSession::default() }
-        }
-    };
-    let before = (row.stage > 0).then(|| row.session.clone());
-    row.session.absorb(record.clone());
-    if before.is_some_and(|before| before == row.session) {
+    let Some(row) = row else { return first(record, hash, append_time).map(Some) };
+    if row.absorbed.iter().any(|known| known.as_slice() == hash) {
         return Ok(None);
     }
-    row.stage += 1;
-    row.stage_hash = schemas::hex(&content_hash(&row.session)?);
-    if row.absorbed.len() == ABSORBED_MAX {
-        row.absorbed.remove(0);
+    let mut session = Session::clone(&row.session);
+    session.absorb(Session::clone(record));
+    if session == *row.session {
+        return Ok(None);
     }
-    row.absorbed.push(hash.to_vec().into());
-    Ok(Some(row))
+    let mut absorbed = row.absorbed.clone();
+    if absorbed.len() == ABSORBED_MAX {
+        absorbed.remove(0);
+    }
+    absorbed.push(hash.into());
+    Ok(Some(IntakeSession {
+        stage: row.stage + 1,
+        stage_hash: schemas::hex(&content_hash(&session)?),
+        session: Arc::new(session),
+        opened_at: row.opened_at,
+        absorbed,
+    }))
+}
+
+/// Opens a session with its first record.
+fn first(record: &Arc<Session>, hash: Vec<u8>, append_time: TimeMs) -> Result<IntakeSession, Reject> {
+    let (mut session, mut stage_hash) = (Arc::clone(record), schemas::hex(&hash));
+    if !session.cleared.is_empty() {
+        // There is nothing to take back yet.
+        session = Arc::new(Session { cleared: Vec::new(), ..Session::clone(record) });
+        stage_hash = schemas::hex(&content_hash(&session)?);
+    }
+    Ok(IntakeSession { session, stage: 1, stage_hash, opened_at: append_time, absorbed: vec![hash.into()] })
 }
 
 /// Returns a hash of a session's content: of its encoding, which is the same for equal sessions.

@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn any_record_is_shown_with_its_times_and_bytes() {
         let accepted = Accepted {
-            session: Session { session_id: "s-1".into(), event_time: Some(0), ..Session::default() },
+            session: Session { session_id: "s-1".into(), event_time: Some(0), ..Session::default() }.into(),
             ..Accepted::default()
         };
         let json = message_to_json(&accepted.into());
