@@ -41,7 +41,9 @@ impl Parameters {
         let tenant = self.text("tenant");
         match tenant.map(str::len) {
             Some(0) => Err(invalid("tenant", "empty")),
-            Some(length) if length > ID_BYTES_MAX => Err(invalid("tenant", &format!("longer than {ID_BYTES_MAX} bytes"))),
+            Some(length) if length > ID_BYTES_MAX => {
+                Err(invalid("tenant", &format!("longer than {ID_BYTES_MAX} bytes")))
+            }
             _ => Ok(tenant),
         }
     }
@@ -49,7 +51,9 @@ impl Parameters {
     /// Returns a length of time, as in `2s`, `1.5s` or `500ms`.
     pub(crate) fn duration(&self, name: &str) -> Result<Option<Duration>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        duration_from_text(text).map(Some).ok_or_else(|| invalid(name, "not a length of time as in 2s or 500ms"))
+        duration_from_text(text)
+            .map(Some)
+            .ok_or_else(|| invalid(name, "not a length of time as in 2s or 500ms"))
     }
 
     /// Returns a whole number from 1.
@@ -103,7 +107,21 @@ mod tests {
         assert_eq!(milliseconds("1.5s"), Some(1_500));
         assert_eq!(milliseconds("0s"), Some(0));
         assert_eq!(milliseconds("250ms"), Some(250));
-        for text in ["", "s", "2", "2m", "-2s", "+2s", "1e3s", "infs", "NaNs", "1.2.3s", "2 s", "2sé", &"9".repeat(400)] {
+        for text in [
+            "",
+            "s",
+            "2",
+            "2m",
+            "-2s",
+            "+2s",
+            "1e3s",
+            "infs",
+            "NaNs",
+            "1.2.3s",
+            "2 s",
+            "2sé",
+            &"9".repeat(400),
+        ] {
             assert_eq!(milliseconds(text), None, "{text}");
         }
     }

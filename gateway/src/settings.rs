@@ -53,7 +53,7 @@ pub struct GatewaySettings {
     pub lookup_wait_max: Duration,
     /// Decisions kept in memory for readers and for streams that were cut.
     pub recent_decisions_max: usize,
-    /// Bytes of the decisions kept in memory, as they stand in the log.
+    /// Bytes of the decisions kept in memory, their JSON among them whether it is there yet or not.
     pub recent_bytes_max: usize,
 
     /// Streams of decisions at a time.
@@ -91,7 +91,7 @@ impl Default for GatewaySettings {
             lookups_max: 16,
             lookup_wait_max: Duration::from_secs(10),
             recent_decisions_max: 10_000,
-            recent_bytes_max: 32 << 20,
+            recent_bytes_max: 64 << 20,
             stream_clients_max: 100,
             replays_max: 4,
             keep_alive: Duration::from_secs(15),

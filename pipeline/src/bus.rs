@@ -1,5 +1,6 @@
 //! The bus: where records are read from and where the effects of a step go, whole or not at all.
 
+pub mod kafka;
 pub mod local;
 
 use crate::error::BusError;
@@ -133,6 +134,9 @@ pub trait Edge: Send + Sync {
 
     /// Appends records, each once; returns when they are safe.
     fn publish(&self, records: Vec<NewRecord>) -> Result<(), BusError>;
+
+    /// Appends records, all or none: no reader sees some of them without the others.
+    fn publish_atomically(&self, records: Vec<NewRecord>) -> Result<(), BusError>;
 
     /// Opens a reader of all partitions of a topic.
     fn tail(&self, topic: &'static TopicSpec, start: Start) -> Result<Box<dyn Tail>, BusError>;

@@ -85,9 +85,11 @@ pub struct KafkaConfig {
     pub bootstrap_servers: String,
     pub topic_prefix: String,
     pub instance: String,
-    pub replication_factor: i32,
+    pub replication_factor: u32,
     pub session_timeout_ms: u64,
     pub transaction_timeout_ms: u64,
+    pub step_timeout_ms: u64,
+    pub leave_on_stop: bool,
     pub state_folder: PathBuf,
     pub client: BTreeMap<String, String>,
 }

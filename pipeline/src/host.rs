@@ -1,5 +1,6 @@
 //! A process that hosts operators: it opens the log, starts a worker a thread, and stops them in good order.
 
+use crate::bus::kafka::{KafkaBus, KafkaEdge, KafkaSettings, KafkaState};
 use crate::bus::local::{LocalBus, LocalError, LocalLog};
 use crate::bus::{Bus, Edge, SystemClock};
 use crate::config::{BusKind, Config};
@@ -13,6 +14,7 @@ use crate::telemetry;
 use schemas::{Codec, TopicSpec};
 use std::any::Any;
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -104,43 +106,99 @@ pub enum HostError {
 pub enum Log {
     /// On this machine.
     Local(Arc<LocalLog>),
+    /// In a Kafka cluster.
+    Kafka(Arc<KafkaLog>),
+}
+
+/// A Kafka cluster as the settings have it.
+pub struct KafkaLog {
+    settings: KafkaSettings,
+    edge: Arc<KafkaEdge>,
+    state_folder: PathBuf,
+    limits: DiskLimits,
+}
+
+impl KafkaLog {
+    fn open(config: &Config) -> Result<Self, HostError> {
+        let settings = kafka_settings(config, "");
+        let edge = Arc::new(KafkaEdge::connect(&settings)?);
+        Ok(Self { settings, edge, state_folder: config.kafka.state_folder.clone(), limits: disk_limits(config) })
+    }
+
+    /// Opens the local copies of a group's tables, which its workers share.
+    fn state(&self, group: &str) -> Result<Arc<KafkaState>, HostError> {
+        let folder = self.state_folder.join(group);
+        let store = DiskStore::open(&folder, self.limits)
+            .map_err(|source| HostError::Store { folder: folder.display().to_string(), source })?;
+        KafkaState::open(Arc::new(store)).map_err(|error| BusError::fatal("open the copies of the tables", error).into())
+    }
+}
+
+/// Returns how the settings use a Kafka cluster, for a group of workers.
+pub fn kafka_settings(config: &Config, group: &str) -> KafkaSettings {
+    let kafka = &config.kafka;
+    KafkaSettings {
+        bootstrap_servers: kafka.bootstrap_servers.clone(),
+        topic_prefix: kafka.topic_prefix.clone(),
+        group: format!("{}{group}", kafka.topic_prefix),
+        instance: if kafka.instance.is_empty() { host_name() } else { kafka.instance.clone() },
+        client: kafka.client.clone(),
+        partitions: config.deployment.partitions,
+        replication_factor: kafka.replication_factor,
+        transaction_timeout: Duration::from_millis(kafka.transaction_timeout_ms),
+        session_timeout: Duration::from_millis(kafka.session_timeout_ms),
+        step_timeout: Duration::from_millis(kafka.step_timeout_ms),
+        leave_on_stop: kafka.leave_on_stop,
+    }
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "host".to_owned() } else { name.trim().to_owned() }
+}
+
+fn disk_limits(config: &Config) -> DiskLimits {
+    let (embedded, mib) = (&config.embedded, |mib: u64| mib << 20);
+    DiskLimits {
+        cache_bytes: mib(embedded.cache_mib),
+        write_buffer_bytes: mib(embedded.write_buffer_mib),
+        journal_bytes_max: mib(embedded.journal_mib_max),
+    }
 }
 
 impl Log {
     /// Opens the log.
     pub fn open(config: &Config) -> Result<Self, HostError> {
-        match config.deployment.bus {
-            BusKind::Embedded => {
-                let embedded = &config.embedded;
-                let mib = |mib: u64| mib << 20;
-                let limits = DiskLimits {
-                    cache_bytes: mib(embedded.cache_mib),
-                    write_buffer_bytes: mib(embedded.write_buffer_mib),
-                    journal_bytes_max: mib(embedded.journal_mib_max),
-                };
-                let store = DiskStore::open(&embedded.folder, limits).map_err(|source| HostError::Store {
-                    folder: embedded.folder.display().to_string(),
-                    source,
-                })?;
-                let partitions = config.deployment.partitions;
-                Ok(Self::Local(LocalLog::open(Arc::new(store), Arc::new(SystemClock), partitions, embedded.durable)?))
-            }
-            BusKind::Kafka => Err(BusError::fatal("open Kafka", "not linked").into()),
+        if config.deployment.bus == BusKind::Kafka {
+            return Ok(Self::Kafka(Arc::new(KafkaLog::open(config)?)));
         }
+        let embedded = &config.embedded;
+        let store = DiskStore::open(&embedded.folder, disk_limits(config))
+            .map_err(|source| HostError::Store { folder: embedded.folder.display().to_string(), source })?;
+        let partitions = config.deployment.partitions;
+        Ok(Self::Local(LocalLog::open(Arc::new(store), Arc::new(SystemClock), partitions, embedded.durable)?))
     }
 
     /// Returns the log as producers and readers use it.
     pub fn edge(&self) -> Arc<dyn Edge> {
         match self {
             Self::Local(log) => Arc::new(Arc::clone(log)),
+            Self::Kafka(log) => Arc::clone(&log.edge) as Arc<dyn Edge>,
         }
     }
 
-    fn bus(&self, group: &str, hosting: &Hosting, _worker: usize) -> Result<Box<dyn Bus>, HostError> {
+    /// Returns a connection for each worker of a group.
+    fn buses(&self, group: &str, hosting: &Hosting, workers: usize) -> Result<Vec<Box<dyn Bus>>, HostError> {
+        let (inputs, operators) = (hosting.inputs(), hosting.stateful());
         match self {
-            Self::Local(log) => {
-                let bus = LocalBus::join(Arc::clone(log), group, hosting.inputs(), &hosting.stateful())?;
-                Ok(Box::new(bus))
+            Self::Local(log) => (0..workers)
+                .map(|_| Ok(Box::new(LocalBus::join(Arc::clone(log), group, inputs.clone(), &operators)?) as Box<dyn Bus>))
+                .collect(),
+            Self::Kafka(log) => {
+                let settings = KafkaSettings { group: format!("{}{group}", log.settings.topic_prefix), ..log.settings.clone() };
+                let state = log.state(group)?;
+                let join = |worker| KafkaBus::join(&settings, worker, inputs.clone(), &operators, &state);
+                (0..workers).map(|worker| Ok(Box::new(join(worker)?) as Box<dyn Bus>)).collect()
             }
         }
     }
@@ -186,8 +244,7 @@ impl Host {
         let stop = Stop::default();
         let group = format!("tamiz.{}", hosting.name());
         let mut workers = Vec::new();
-        for worker in 0..count {
-            let bus = log.bus(&group, &hosting, worker)?;
+        for (worker, bus) in log.buses(&group, &hosting, count)?.into_iter().enumerate() {
             let runner = Runner::new(bus, Arc::clone(&hosting), runner_settings(config, worker)).with_health(Arc::clone(&health));
             let (stop, health) = (stop.clone(), Arc::clone(&health));
             let work = move || {

@@ -91,6 +91,12 @@ impl Hosting {
         self.operators.iter().map(|operator| operator.descriptor().name).collect()
     }
 
+    /// Tells whether a hosted operator writes a topic.
+    pub fn writes(&self, topic: &TopicSpec) -> bool {
+        let outputs = self.operators.iter().flat_map(|operator| operator.descriptor().outputs);
+        outputs.into_iter().any(|output| output.name == topic.name)
+    }
+
     /// Returns the number of partitions of every topic.
     pub fn partitions(&self) -> u32 {
         self.partitions

@@ -3,12 +3,15 @@
 //! Reading order: [`operator`] (what an operator is), [`step`] (what it may do), [`clock`] (time that flows with the
 //! data), [`task`] (one partition of the hosted operators), [`runner`] (the one loop), [`bus`] (where records come from
 //! and effects go: Kafka, or the log on this machine over a [`store`] on disk or in memory), [`hosting`] (which
-//! operators one process hosts), [`registry`] (schemas by their ids), [`config`] and [`telemetry`].
+//! operators one process hosts), [`registry`] (schemas by their ids), [`config`] and [`telemetry`]. With the feature
+//! `golden` there is also `golden`, which tests operators by data.
 
 pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod error;
+#[cfg(feature = "golden")]
+pub mod golden;
 pub mod health;
 pub mod host;
 pub mod hosting;

@@ -4,9 +4,10 @@ use crate::config::{Config, LogFormat};
 use crate::health::{self, Health};
 use crate::host::{Host, HostContext, HostError, Log, Registration, join};
 use crate::hosting::Hosting;
+use crate::registry::RegistryClient;
 use crate::telemetry;
 use metrics_exporter_prometheus::PrometheusHandle;
-use schemas::Codec;
+use schemas::{Codec, PUBLISHED};
 use std::error::Error;
 use std::future::Future;
 use std::path::PathBuf;
@@ -213,6 +214,13 @@ fn host_one(registration: &Registration, args: &OperatorArgs) -> Result<(), Box<
 }
 
 /// Returns the codec: with the ids of the schema registry, where one is configured.
-pub fn codec(_config: &Config) -> Result<Codec, Box<dyn Error + Send + Sync>> {
-    Ok(Codec::new())
+pub fn codec(config: &Config) -> Result<Codec, Box<dyn Error + Send + Sync>> {
+    let registry = &config.registry;
+    if registry.url.is_empty() {
+        return Ok(Codec::new());
+    }
+    let auth = (!registry.user.is_empty()).then_some((registry.user.as_str(), registry.password.as_str()));
+    let client = RegistryClient::connect(&registry.url, auth)?.with_topic_prefix(&config.kafka.topic_prefix);
+    let ids = client.register_all(PUBLISHED)?;
+    Ok(Codec::with_registry(ids, Box::new(client)))
 }

@@ -75,7 +75,9 @@ pub enum RegistryError {
         reason: String,
     },
     /// What it answered is not what its interface promises.
-    #[error("cannot {action}, the answer of the schema registry at {url} is not of Confluent's interface: {reason}")]
+    #[error(
+        "cannot {action}, the answer of the schema registry at {url} is not of Confluent's interface: {reason}"
+    )]
     Answer {
         /// What was tried.
         action: String,
@@ -93,12 +95,15 @@ impl RegistryClient {
     /// `http://registry:8080/apis/ccompat/v7`.
     pub fn connect(url: &str, auth: Option<(&str, &str)>) -> Result<Self, RegistryError> {
         let base = check_address(url)?;
-        let authorization = auth.map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+        let authorization =
+            auth.map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
         let missing = Mutex::default();
         let client = Self { agent: agent(), base, authorization, topic_prefix: String::new(), missing };
         let types = client.call("ask for the types of schemas", Method::GET, "/schemas/types", None)?;
         if !types.as_array().is_some_and(|types| types.iter().any(|name| name == "AVRO")) {
-            return Err(client.answer("ask for the types of schemas", format!("AVRO is not among the types {types}")));
+            return Err(
+                client.answer("ask for the types of schemas", format!("AVRO is not among the types {types}"))
+            );
         }
         Ok(client)
     }
@@ -138,22 +143,38 @@ impl RegistryClient {
             let id = id.ok_or_else(|| self.answer(&action, "it has no id of 32 bits".into()))?;
             first.get_or_insert(id);
         }
-        first.ok_or_else(|| self.answer(&format!("register schema {}", schema.file), "it has no subject".into()))
+        first.ok_or_else(|| {
+            self.answer(&format!("register schema {}", schema.file), "it has no subject".into())
+        })
     }
 
     /// Makes a call, again and again while trying again may help.
-    fn call(&self, action: &str, method: Method, path: &str, body: Option<&str>) -> Result<serde_json::Value, RegistryError> {
+    fn call(
+        &self,
+        action: &str,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+    ) -> Result<serde_json::Value, RegistryError> {
         let mut pause = PAUSE_FIRST;
         for attempt in 1.. {
             let last = attempt == TRIES_MAX;
             match self.request(&method, path, body) {
                 Ok((status, text)) if status.is_success() => {
-                    return serde_json::from_str(&text).map_err(|error| self.answer(action, error.to_string()));
+                    return serde_json::from_str(&text)
+                        .map_err(|error| self.answer(action, error.to_string()));
                 }
-                Ok((status, text)) if last || !is_passing(status) => return Err(self.refused(action, status, &text)),
+                Ok((status, text)) if last || !is_passing(status) => {
+                    return Err(self.refused(action, status, &text));
+                }
                 Err(source) if last => {
                     let (action, url) = (action.to_owned(), self.base.clone());
-                    return Err(RegistryError::Unreachable { action, url, tries: TRIES_MAX, source: Box::new(source) });
+                    return Err(RegistryError::Unreachable {
+                        action,
+                        url,
+                        tries: TRIES_MAX,
+                        source: Box::new(source),
+                    });
                 }
                 Ok(_) | Err(_) => {}
             }
@@ -164,7 +185,12 @@ impl RegistryClient {
     }
 
     /// Sends one request, and returns the status and the text of the answer.
-    fn request(&self, method: &Method, path: &str, body: Option<&str>) -> Result<(StatusCode, String), ureq::Error> {
+    fn request(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&str>,
+    ) -> Result<(StatusCode, String), ureq::Error> {
         let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -201,7 +227,9 @@ impl RegistryClient {
     fn fetch(&self, id: u32) -> Result<String, RegistryError> {
         let action = format!("fetch schema {id}");
         let answer = self.call(&action, Method::GET, &format!("/schemas/ids/{id}"), None)?;
-        if let Some(kind) = answer.get("schemaType").and_then(|kind| kind.as_str()).filter(|kind| *kind != "AVRO") {
+        if let Some(kind) =
+            answer.get("schemaType").and_then(|kind| kind.as_str()).filter(|kind| *kind != "AVRO")
+        {
             return Err(self.answer(&action, format!("the schema is of type {kind}, not AVRO")));
         }
         let schema = answer.get("schema").and_then(|schema| schema.as_str());
@@ -291,7 +319,9 @@ fn agent() -> ureq::Agent {
 
 /// Tells whether the same request may be answered otherwise a moment later.
 fn is_passing(status: StatusCode) -> bool {
-    status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT || status.is_server_error()
+    status == StatusCode::TOO_MANY_REQUESTS
+        || status == StatusCode::REQUEST_TIMEOUT
+        || status.is_server_error()
 }
 
 /// Returns a text as one segment of a path.
@@ -299,7 +329,9 @@ fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -314,7 +346,10 @@ mod tests {
     #[test]
     fn a_schema_has_the_subjects_of_its_topics_and_else_its_name() {
         assert_eq!(subjects("", Session::published()), ["sessions-value"]);
-        assert_eq!(subjects("eu.", Decision::published()), ["eu.decisions-value", "eu.decisions.latest-value"]);
+        assert_eq!(
+            subjects("eu.", Decision::published()),
+            ["eu.decisions-value", "eu.decisions.latest-value"]
+        );
         assert_eq!(subjects("eu.", Marker::published()), ["tamiz.Marker"]);
         let all: Vec<String> = PUBLISHED.iter().flat_map(|schema| subjects("", schema)).collect();
         let distinct: std::collections::BTreeSet<&String> = all.iter().collect();
@@ -327,7 +362,10 @@ mod tests {
             ("registry:8080", "it begins with neither http:// nor https://"),
             ("not a url", "it is not a URL"),
             ("ftp://registry/", "it begins with neither http:// nor https://"),
-            ("http://user:hunter2@registry/", "user and password have settings of their own and no place in it"),
+            (
+                "http://user:hunter2@registry/",
+                "user and password have settings of their own and no place in it",
+            ),
             ("http://registry/?a=b", "it has a query"),
         ] {
             let error = RegistryClient::connect(url, None).err().expect("the address is refused");

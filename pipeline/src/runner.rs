@@ -134,7 +134,12 @@ impl Runner {
 
     /// Does one turn of the loop.
     pub fn turn(&mut self) -> Result<Turn, RunnerError> {
-        let polled = match self.retrying(|runner| runner.bus.poll(runner.settings.step_records_max, runner.settings.poll_wait)) {
+        self.turn_of(self.settings.step_records_max)
+    }
+
+    /// Does one turn with at most so many records in its step.
+    pub fn turn_of(&mut self, records_max: usize) -> Result<Turn, RunnerError> {
+        let polled = match self.retrying(|runner| runner.bus.poll(records_max, runner.settings.poll_wait)) {
             Err(RunnerError::Bus(error @ BusError::Abort { .. })) => return self.undo(&error),
             polled => polled?,
         };

@@ -20,6 +20,13 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Tells whether another process has the store open.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Disk { source: fjall::Error::Locked, .. })
+    }
+}
+
 /// A space of a store: keys of different spaces never meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Space(usize);

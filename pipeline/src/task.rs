@@ -534,6 +534,13 @@ fn timer_key(timer: &Timer) -> Vec<u8> {
     [at.to_be_bytes().as_slice(), &timer.key].concat()
 }
 
+/// Returns the timer that a key of the table of timers stands for.
+pub(crate) fn timer_from_key(key: &[u8]) -> Option<Timer> {
+    let (at, key) = key.split_first_chunk::<8>()?;
+    let at = (u64::from_be_bytes(*at) ^ (1 << 63)) as TimeMs;
+    Some(Timer { at, key: key.to_vec() })
+}
+
 fn read_timers(bus: &dyn Bus, operator: &'static str, partition: u32) -> Result<BTreeSet<Timer>, BusError> {
     let mut timers = BTreeSet::new();
     let mut from = Vec::new();
@@ -542,10 +549,7 @@ fn read_timers(bus: &dyn Bus, operator: &'static str, partition: u32) -> Result<
         let Some((last, _)) = rows.last() else { return Ok(timers) };
         from = [last.as_slice(), &[0]].concat();
         for (key, _) in rows {
-            if let Some((at, key)) = key.split_first_chunk::<8>() {
-                let at = (u64::from_be_bytes(*at) ^ (1 << 63)) as TimeMs;
-                timers.insert(Timer { at, key: key.to_vec() });
-            }
+            timers.extend(timer_from_key(&key));
         }
     }
 }

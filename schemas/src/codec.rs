@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock, RwLock};
 include!(concat!(env!("OUT_DIR"), "/versions.rs"));
 
 /// First byte of the wire format.
-const MAGIC: u8 = 0;
+pub(crate) const MAGIC: u8 = 0;
 /// Bytes before the Avro encoding.
 pub(crate) const HEADER_BYTES: usize = 5;
 /// Longest array or map that a record may hold.

@@ -3,7 +3,7 @@
 //!
 //! Reading order: `session` (what a session may say, field by field), `reading` (how one field is read, and how every
 //! problem of a session is collected), `node` (from text to a tree, with the limits below), `writing` (the way back),
-//! `decision` and `record` (what consumers see), `container` (Avro files).
+//! `decision` and `record` (what consumers see), `encode` (any record the other way), `container` (Avro files).
 //!
 //! A stage of a session says three things of a field: a value; nothing, by leaving it out, which keeps what an earlier
 //! stage said; and null, which takes it back ([`Session::cleared`](crate::Session)).
@@ -12,6 +12,7 @@ mod attachment;
 mod attributes;
 mod container;
 mod decision;
+mod encode;
 mod error;
 mod node;
 mod place;
@@ -24,6 +25,7 @@ mod writing;
 
 pub use container::{AvroFileError, sessions_from_avro};
 pub use decision::decision_to_json;
+pub use encode::{RecordJsonError, record_from_json};
 pub use error::{JsonError, JsonProblem};
 pub use reading::{AttachmentFile, AttachmentSource};
 pub use record::{message_to_json, signal_to_json};

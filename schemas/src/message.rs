@@ -40,6 +40,13 @@ macro_rules! messages {
                 }
             }
 
+            /// Returns the name of its type, as the schemas have it.
+            pub fn type_name(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => stringify!($name),)+
+                }
+            }
+
             /// Reads a record of a topic.
             pub fn decode(codec: &Codec, topic: &TopicSpec, bytes: &[u8]) -> Result<Self, DecodeError> {
                 let index = codec.type_of(bytes)?.unwrap_or(topic.records[0]);
@@ -50,6 +57,16 @@ macro_rules! messages {
                     return codec.decode::<$name>(bytes).map(Self::from);
                 })+
                 Err(DecodeError::Misplaced { found: PUBLISHED[index].file.into(), topic: topic.name.into() })
+            }
+
+            /// Reads a row of a table, whatever its type.
+            pub fn decode_row(codec: &Codec, bytes: &[u8]) -> Result<Self, DecodeError> {
+                let index = codec.type_of(bytes)?;
+                $(if index == Some($name::INDEX) {
+                    return codec.decode::<$name>(bytes).map(Self::from);
+                })+
+                let found = index.map_or("a schema that is not ours", |index| PUBLISHED[index].file);
+                Err(DecodeError::Misplaced { found: found.into(), topic: "table".into() })
             }
         }
     };

@@ -1,6 +1,6 @@
 //! The command line: which subcommands there are, and what they share.
 
-use crate::{run, sample};
+use crate::{assets, completions, dead_letter, explain, publish, rules, run, sample, tail, topics, up};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use geodata::{DataConfig, DataSets};
@@ -24,8 +24,18 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Up(up::UpArgs),
     Run(run::RunArgs),
+    Publish(publish::PublishArgs),
+    Tail(tail::TailArgs),
+    Explain(explain::ExplainArgs),
+    Rules(rules::RulesArgs),
+    Assets(assets::AssetsArgs),
     Sample(sample::SampleArgs),
+    Topics(topics::TopicsArgs),
+    DeadLetter(dead_letter::DeadLetterArgs),
+    Gateway(up::GatewayArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs the command that the arguments name.
@@ -45,8 +55,18 @@ fn execute(cli: &Cli) -> Result<()> {
     let mut config = Config::load(cli.config.as_deref(), std::env::vars())?;
     override_data(&mut config, &cli.data)?;
     match &cli.command {
+        Command::Up(args) => up::run(args, &config),
         Command::Run(args) => run::run(args, &config),
+        Command::Publish(args) => publish::run(args, &config),
+        Command::Tail(args) => tail::run(args, &config),
+        Command::Explain(args) => explain::run(args, &config),
+        Command::Rules(args) => rules::run(args, &config),
+        Command::Assets(args) => assets::run(args, &config),
         Command::Sample(args) => sample::run(args, &data_sets(&config)?),
+        Command::Topics(args) => topics::run(args, &config),
+        Command::DeadLetter(args) => dead_letter::run(args, &config),
+        Command::Gateway(args) => up::run_gateway(args, &config),
+        Command::Completions(args) => completions::run(args, &config),
     }
 }
 

@@ -130,6 +130,8 @@ fn merged(
     }
     let mut session = Session::clone(&row.session);
     session.absorb(Session::clone(record));
+    // The tenant is half of the session's key: to spell the default one out says nothing new, and nothing takes it back.
+    session.tenant.clone_from(&row.session.tenant);
     if session == *row.session {
         return Ok(None);
     }

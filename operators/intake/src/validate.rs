@@ -2,12 +2,14 @@
 
 use pipeline::Reject;
 use schemas::key::ID_BYTES_MAX;
-use schemas::{Attachment, Place, Session};
+use schemas::{Attachment, LeafValue, Place, Session};
 
 /// Longest text of one field in bytes.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// Most members of a list or of the free attributes.
 const MEMBERS_MAX: usize = 256;
+/// Characters of an unknown path that a reject shows.
+const PATH_CHARS_SHOWN: usize = 64;
 
 /// Checks one record of a session.
 pub fn validate(session: &Session) -> Result<(), Reject> {
@@ -30,7 +32,8 @@ pub fn validate(session: &Session) -> Result<(), Reject> {
     members(session)?;
     texts(session)?;
     if let Some(path) = session.cleared.iter().find(|path| !Session::knows_path(path)) {
-        return Err(Reject::new("unknown_field", format!("cleared names {path:?}, which no session has")));
+        let shown: String = path.chars().take(PATH_CHARS_SHOWN).collect();
+        return Err(Reject::new("unknown_field", format!("cleared names {shown:?}, which no session has")));
     }
     Ok(())
 }
@@ -119,21 +122,31 @@ fn members(session: &Session) -> Result<(), Reject> {
 }
 
 fn texts(session: &Session) -> Result<(), Reject> {
-    let (mut names, mut values) = (Vec::new(), Vec::new());
+    let mut values = Vec::new();
     session.leaves(&mut values);
-    let too_long = |text: &str| text.len() > TEXT_BYTES_MAX;
-    let long = values.iter().position(|value| match value {
-        schemas::LeafValue::Text(text) => too_long(text),
-        schemas::LeafValue::TextList(texts) => texts.iter().any(|text| too_long(text)),
-        _ => false,
-    });
-    if let Some(place) = long {
+    if let Some(place) = values.iter().position(is_too_long) {
+        let mut names = Vec::new();
         Session::leaf_names("", &mut names);
         return Err(Reject::new("text_too_long", format!("{} has more than {TEXT_BYTES_MAX} bytes", names[place].name)));
     }
-    let attributes = session.attributes.iter().flatten();
-    if attributes.into_iter().any(|(name, value)| too_long(name) || too_long(value)) {
+    values.clear();
+    for attachment in session.attachments.iter().flatten() {
+        attachment.leaves(&mut values);
+    }
+    if values.iter().any(is_too_long) {
+        return Err(Reject::new("text_too_long", format!("an attachment has a text of more than {TEXT_BYTES_MAX} bytes")));
+    }
+    let mut attributes = session.attributes.iter().flatten();
+    if attributes.any(|(name, value)| name.len().max(value.len()) > TEXT_BYTES_MAX) {
         return Err(Reject::new("text_too_long", format!("an attribute has more than {TEXT_BYTES_MAX} bytes")));
     }
     Ok(())
+}
+
+fn is_too_long(value: &LeafValue<'_>) -> bool {
+    match value {
+        LeafValue::Text(text) => text.len() > TEXT_BYTES_MAX,
+        LeafValue::TextList(texts) => texts.iter().any(|text| text.len() > TEXT_BYTES_MAX),
+        _ => false,
+    }
 }

@@ -422,6 +422,10 @@ impl Edge for Arc<LocalLog> {
         })
     }
 
+    fn publish_atomically(&self, records: Vec<NewRecord>) -> Result<(), BusError> {
+        self.publish(records)
+    }
+
     fn tail(&self, topic: &'static TopicSpec, start: Start) -> Result<Box<dyn Tail>, BusError> {
         let cursors = (0..self.partitions).map(|partition| match start {
             Start::Earliest => 0,

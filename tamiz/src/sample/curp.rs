@@ -31,7 +31,8 @@ pub(super) struct CurpSource<'a> {
 
 /// Returns the CURP of eighteen characters.
 pub(super) fn curp(source: &CurpSource<'_>) -> String {
-    let (paternal, maternal) = (upper(source.paternal_surname), upper(source.maternal_surname.unwrap_or_default()));
+    let (paternal, maternal) =
+        (upper(source.paternal_surname), upper(source.maternal_surname.unwrap_or_default()));
     let given = upper(source.given_names);
     let words = [surname_word(&paternal), surname_word(&maternal), given_word(&given)];
     let date = source.born_on;
@@ -94,7 +95,8 @@ mod tests {
         let [given_names, paternal_surname, maternal_surname] = names;
         let maternal_surname = Some(maternal_surname).filter(|name| !name.is_empty());
         let born_on = date(year, month, day);
-        let source = CurpSource { given_names, paternal_surname, maternal_surname, born_on, sex, state, homonym: 0 };
+        let source =
+            CurpSource { given_names, paternal_surname, maternal_surname, born_on, sex, state, homonym: 0 };
         let found = curp(&source);
         assert_eq!(&found[..17], expected);
         assert_eq!(found.len(), 18);

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use schemas::codec::EncodeError;
-
 /// Sampling failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SampleError {
@@ -22,9 +20,12 @@ pub enum SampleError {
     /// Sessions cannot arrive at this rate.
     #[error("a rate of {rate_per_s} sessions a second is not possible")]
     Rate { rate_per_s: f64 },
-    /// A first time from which the sessions would not all lie within the years 1 to 9999.
-    #[error("the time {time_ms} leaves no room for sessions before the year 10000")]
+    /// Sessions cannot begin then.
+    #[error("the first session cannot be at {time_ms} ms: the years 1970 to 9000 are possible")]
     Start { time_ms: i64 },
+    /// No session could have this tenant.
+    #[error("the tenant {tenant:?} is empty, too long, or has a control character")]
+    Tenant { tenant: String },
     /// The networks of a country cannot be read.
     #[error("cannot read the networks of {country}")]
     Networks {
@@ -48,12 +49,11 @@ pub enum SampleError {
         #[source]
         source: std::io::Error,
     },
-    /// A session breaks its own schema.
-    #[error("cannot encode the sample {session_id}")]
-    Encode {
-        session_id: String,
+    /// A session or the head of a container file cannot be written as Avro.
+    #[error("cannot write the samples as Avro")]
+    Avro {
         #[source]
-        source: EncodeError,
+        source: serde_avro_fast::ser::SerError,
     },
 }
 

@@ -2,8 +2,8 @@
 
 /// Words of a surname or a given name that say nothing about which name it is, so that keys skip them.
 const PARTICLES: [&str; 20] = [
-    "DA", "DAS", "DE", "DEL", "DER", "DI", "DIE", "DD", "EL", "LA", "LAS", "LE", "LES", "LOS", "MAC", "MC", "VAN",
-    "VON", "Y", "MI",
+    "DA", "DAS", "DE", "DEL", "DER", "DI", "DIE", "DD", "EL", "LA", "LAS", "LE", "LES", "LOS", "MAC", "MC",
+    "VAN", "VON", "Y", "MI",
 ];
 /// Given names so common that a key takes the next one, if there is a next.
 const COMMON_GIVEN_NAMES: [&str; 7] = ["MARIA", "MA", "MA.", "M.", "JOSE", "J", "J."];

@@ -92,9 +92,11 @@ impl Networks {
 
 impl CountryPool {
     fn new(networks: Vec<AddressRange>, country: &str, ip: &IpData) -> Option<CountryPool> {
-        let fallback = networks.iter().find_map(|network| fit(network, |facts| is_plain(facts, country), ip))?;
+        let fallback =
+            networks.iter().find_map(|network| fit(network, |facts| is_plain(facts, country), ip))?;
         // IPv4 alone, so that the number of addresses fits.
-        let weights = networks.into_iter().map(|network| (network, u64::try_from(network.len()).unwrap_or(1)));
+        let weights =
+            networks.into_iter().map(|network| (network, u64::try_from(network.len()).unwrap_or(1)));
         Some(CountryPool { networks: Weighted::new(weights)?, fallback })
     }
 }

@@ -97,7 +97,7 @@ fn mexican_key(
 ) -> String {
     let state = match random.chance(BORN_IN_STATE_SHARE) {
         true => state,
-        false => random.pick(&TABLES.cities).curp_state.as_deref().unwrap_or("NE"),
+        false => TABLES.birth_states.pick(random),
     };
     let sex = if gender == Gender::Female { 'M' } else { 'H' };
     let homonym = u8::from(random.chance(HOMONYM_SHARE));
@@ -135,7 +135,9 @@ fn document(city: &City, today: Date, random: &mut Random) -> Document {
     let (kind, number) = match (is_passport, city.is_home()) {
         // The nine digits under the bars of a voting card, and the letter and eight digits of a passport.
         (false, true) => ("id_card", digits("*########", random)),
-        (true, true) => ("passport", format!("{}{}", random.pick(&['G', 'L', 'N']), digits("########", random))),
+        (true, true) => {
+            ("passport", format!("{}{}", random.pick(&['G', 'L', 'N']), digits("########", random)))
+        }
         (false, false) => ("id_card", digits("*#########", random)),
         (true, false) => ("passport", digits("A*#######", random)),
     };
@@ -181,8 +183,14 @@ mod tests {
             let born_on = person.born_on.strftime("%y%m%d").to_string();
             assert_eq!(key[4..10], born_on);
             assert_eq!(&key[10..11], if person.gender == Gender::Female { "M" } else { "H" });
-            assert!(key[..16].bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()), "{key}");
-            assert_eq!(key[16..17].starts_with(|mark: char| mark.is_ascii_digit()), person.born_on.year() < 2000);
+            assert!(
+                key[..16].bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()),
+                "{key}"
+            );
+            assert_eq!(
+                key[16..17].starts_with(|mark: char| mark.is_ascii_digit()),
+                person.born_on.year() < 2000
+            );
             assert_eq!(key.chars().last(), Some(curp::check_digit(&key[..17])));
             homonyms += usize::from(matches!(&key[16..17], "1" | "B"));
             let Some(tax_key) = person.rfc else { continue };

@@ -37,8 +37,8 @@ const INSIDE_DEPTH_M_MIN: f64 = 2.0;
 const DRAWS_MAX: u32 = 32;
 /// Halvings of the way on which a position at a wanted distance lies: enough for a millimetre on 50 km.
 const BISECTIONS: u32 = 26;
-/// The polar radius, so that a step of so many metres is never shorter on the ground.
-const METRES_A_DEGREE: f64 = 6_356_752.0 * TAU / 360.0;
+/// On a sphere with the mean radius, which is true to half a percent: what must be exact is measured afterwards.
+const METRES_A_DEGREE: f64 = 6_371_009.0 * TAU / 360.0;
 
 /// Where a person lives, or where a device is: a spot of a city.
 #[derive(Clone, Copy)]
@@ -89,8 +89,7 @@ impl<'d> Map<'d> {
         };
         let homes = cities(&City::is_home).ok_or(SampleError::NoHome { country: HOME_COUNTRY })?;
         let abroad = cities(&|city| !city.is_home() && is_wanted(&city.country));
-        let residences =
-            cities(&|city| !city.is_home() && city.phone.is_some() && is_wanted(&city.country));
+        let residences = cities(&|city| !city.is_home() && city.phone.is_some() && is_wanted(&city.country));
         let mut map = Map { places, homes, abroad, residences, prisons: BTreeMap::new() };
         for site in places.prisons() {
             for (shown, site) in map.sites(&site) {
@@ -111,7 +110,8 @@ impl<'d> Map<'d> {
 
     /// Draws where a person at home lives.
     pub(super) fn home(&self, random: &mut Random) -> Spot {
-        *random.pick(&self.homes.pick(random).spots)
+        let home = self.homes.pick(random);
+        *random.pick(&home.spots)
     }
 
     /// Draws a city at home that is far from a spot.
@@ -124,16 +124,16 @@ impl<'d> Map<'d> {
             }
         }
         let all = self.homes.items().iter().flat_map(|found| &found.spots);
-        let farthest = all.max_by(|a, b| {
-            distance_m(spot.centre, a.centre).total_cmp(&distance_m(spot.centre, b.centre))
-        });
+        let farthest = all
+            .max_by(|a, b| distance_m(spot.centre, a.centre).total_cmp(&distance_m(spot.centre, b.centre)));
         farthest.copied().unwrap_or(*spot)
     }
 
     /// Draws a city abroad: one in which people are sampled as living, or any.
     pub(super) fn abroad(&self, is_residence: bool, random: &mut Random) -> Option<Spot> {
         let cities = if is_residence { self.residences.as_ref() } else { self.abroad.as_ref() };
-        cities.map(|cities| *random.pick(&cities.pick(random).spots))
+        let city = cities?.pick(random);
+        Some(*random.pick(&city.spots))
     }
 
     /// Draws the position of an address.
@@ -306,8 +306,7 @@ fn towards(from: Position, bearing: f64, away_m: f64) -> Position {
     moved(from, away_m * sin, away_m * cos)
 }
 
-/// Returns a position moved on the tangent plane, which over the distances here is true to a few thousandths, in the
-/// six decimals that phones give.
+/// Returns a position moved on the tangent plane, in the six decimals that phones give.
 fn moved(from: Position, east_m: f64, north_m: f64) -> Position {
     let round = |degrees: f64| (degrees * 1e6).round() / 1e6;
     let latitude = from.latitude() + north_m / METRES_A_DEGREE;

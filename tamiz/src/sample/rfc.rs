@@ -18,7 +18,8 @@ const CHECK_ALPHABET: &str = "0123456789ABCDEFGHIJKLMN&OPQRSTUVWXYZ Ñ";
 pub(super) fn rfc(given_names: &str, paternal: &str, maternal: Option<&str>, born_on: Date) -> String {
     let (given, paternal) = (upper(given_names), upper(paternal));
     let maternal = maternal.map(upper);
-    let mut key = initials(given_word(&given), surname_word(&paternal), maternal.as_deref().map(surname_word));
+    let mut key =
+        initials(given_word(&given), surname_word(&paternal), maternal.as_deref().map(surname_word));
     key.push_str(&format!("{:02}{:02}{:02}", born_on.year() % 100, born_on.month(), born_on.day()));
     let names = [Some(paternal.as_str()), maternal.as_deref(), Some(given.as_str())];
     let full: Vec<&str> = names.into_iter().flatten().collect();

@@ -14,6 +14,9 @@ pub(super) const HOME_COUNTRY: &str = "MX";
 const NAME_WEIGHT: u64 = 1_000_000;
 const NAME_PLACE_OFFSET: u64 = 8;
 
+/// The code of those born abroad in a CURP, and how many of a thousand they are.
+const BORN_ABROAD: (&str, u64) = ("NE", 8);
+
 /// The tables, read once.
 pub(super) static TABLES: LazyLock<Tables> = LazyLock::new(Tables::read);
 
@@ -23,6 +26,8 @@ pub(super) struct Tables {
     pub streets: Streets,
     pub devices: Weighted<Device>,
     pub mail_domains: Weighted<&'static str>,
+    /// The codes of the states in which people are born, as a CURP has them.
+    pub birth_states: Weighted<String>,
     /// All cities, home first.
     pub cities: Vec<City>,
 }
@@ -140,7 +145,9 @@ impl Tables {
             ("icloud.com", 5),
             ("prodigy.net.mx", 2),
         ];
+        let cities = cities();
         Tables {
+            birth_states: birth_states(&cities),
             spanish: Names::new(names.spanish),
             portuguese: Names::new(names.portuguese),
             streets: from_toml(include_str!("streets.toml")),
@@ -149,7 +156,7 @@ impl Tables {
                 (device, weight)
             })),
             mail_domains: weighted(mail_domains),
-            cities: cities(),
+            cities,
         }
     }
 
@@ -178,12 +185,15 @@ impl Names {
         let ranked = |names: Vec<String>| {
             weighted((NAME_PLACE_OFFSET..).zip(names).map(|(place, name)| (name, NAME_WEIGHT / place)))
         };
-        Names {
-            female: ranked(lists.female),
-            male: ranked(lists.male),
-            surnames: ranked(lists.surnames),
-        }
+        Names { female: ranked(lists.female), male: ranked(lists.male), surnames: ranked(lists.surnames) }
     }
+}
+
+fn birth_states(cities: &[City]) -> Weighted<String> {
+    let home = cities.iter().filter_map(|city| Some((city.curp_state.clone()?, city.population)));
+    let population: u64 = home.clone().map(|(_, population)| population).sum();
+    let (abroad, share) = BORN_ABROAD;
+    weighted(home.chain([(abroad.to_owned(), population * share / 1_000)]))
 }
 
 fn cities() -> Vec<City> {
@@ -276,7 +286,8 @@ mod tests {
                 let unique: BTreeSet<&String> = list.items().iter().collect();
                 assert_eq!(unique.len(), list.items().len());
                 for name in list.items() {
-                    let is_plain = |letter: char| letter.is_ascii_uppercase() || letter == 'Ñ' || letter == ' ';
+                    let is_plain =
+                        |letter: char| letter.is_ascii_uppercase() || letter == 'Ñ' || letter == ' ';
                     assert!(upper(name).chars().all(is_plain), "{name}");
                 }
             }

@@ -38,6 +38,11 @@ pub enum Group {
     Delivery,
 }
 
+impl Group {
+    /// Every group.
+    pub const ALL: [Group; 3] = [Group::Network, Group::Place, Group::Delivery];
+}
+
 impl Trait {
     /// Every trait, those of a group side by side.
     pub const ALL: [Trait; 16] = [
@@ -186,8 +191,9 @@ impl Shares {
                 return Err(SampleError::ShareOutOfRange { name, fraction });
             }
         }
-        for group in [Group::Network, Group::Place, Group::Delivery] {
-            let members = Trait::ALL.into_iter().filter(|known| known.group() == group && self.get(*known) > 0.0);
+        for group in Group::ALL {
+            let members =
+                Trait::ALL.into_iter().filter(|known| known.group() == group && self.get(*known) > 0.0);
             let sum: f64 = members.clone().map(|known| self.get(known)).sum();
             // Shares of a tenth do not add up to one exactly.
             if sum > 1.0 + 1e-9 {
@@ -338,7 +344,9 @@ mod tests {
     #[test]
     fn broken_shares_are_refused_with_a_reason() {
         let refuse = |text: &str| text.parse::<ShareArgument>().unwrap_err().to_string();
-        assert!(refuse("torr=0.1").starts_with("unknown share \"torr\"; did you mean tor?; one of tor, vpn,"));
+        assert!(
+            refuse("torr=0.1").starts_with("unknown share \"torr\"; did you mean tor?; one of tor, vpn,")
+        );
         assert_eq!(refuse("tor"), "cannot read share \"tor\": expected NAME=FRACTION, as in tor=0.02");
         assert_eq!(refuse("tor=1.5"), "share tor is 1.5, but a share is from 0 to 1");
         assert_eq!(refuse("tor=NaN"), "share tor is NaN, but a share is from 0 to 1");
@@ -355,12 +363,10 @@ mod tests {
     fn a_number_falls_on_a_trait_in_proportion() {
         let shares = Shares::none().with(Trait::Vpn, 0.5).with(Trait::NoIp, 0.25).with(Trait::Repeat, 1.0);
         let drawn = |unit| shares.draw(Group::Network, unit);
-        assert_eq!([drawn(0.0), drawn(0.49), drawn(0.5), drawn(0.74)].map(|drawn| drawn.map(Trait::as_str)), [
-            Some("vpn"),
-            Some("vpn"),
-            Some("no_ip"),
-            Some("no_ip")
-        ]);
+        assert_eq!(
+            [drawn(0.0), drawn(0.49), drawn(0.5), drawn(0.74)].map(|drawn| drawn.map(Trait::as_str)),
+            [Some("vpn"), Some("vpn"), Some("no_ip"), Some("no_ip")]
+        );
         assert_eq!(drawn(0.75), None);
         assert_eq!(shares.draw(Group::Delivery, 0.999_999), Some(Trait::Repeat));
         assert_eq!(shares.draw(Group::Place, 0.0), None);

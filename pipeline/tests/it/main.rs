@@ -1,0 +1,5 @@
+//! The runtime against real servers.
+
+#![allow(clippy::unwrap_used)]
+
+mod registry;

@@ -1,0 +1,198 @@
+//! How commands reach the log: by themselves, or, where a running process has the embedded log open, by its HTTP
+//! interface.
+
+use crate::client::Client;
+use crate::control::{ControlError, RuleWatcher};
+use crate::rules::located;
+use anyhow::{Context, Result, anyhow};
+use pipeline::config::{BusKind, Config};
+use pipeline::{BusError, Edge, HostError, Log, LogRecord, Start, SystemClock};
+use schemas::{Cleanup, Codec, TopicSpec};
+use std::error::Error;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Records of one partition that are read at a time.
+const RECORDS_MAX: usize = 500;
+/// How long a reader of a cluster waits for its first record: brokers have to be found and partitions looked up.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+/// How long it waits after a record before it takes the topic for read.
+const NEXT_WAIT: Duration = Duration::from_millis(1_500);
+
+/// The log cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The embedded log has one process at a time.
+    #[error("the log in {} is open in another process, such as a running `tamiz up`", folder.display())]
+    InUse {
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// There is nothing to read.
+    #[error(
+        "there is no log in {} yet; start `tamiz up`, or name the folder with --config or TAMIZ__EMBEDDED__FOLDER",
+        folder.display()
+    )]
+    Missing {
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// It cannot be opened.
+    #[error("cannot open the log")]
+    Host(#[source] HostError),
+    /// The ids of the schemas are not to be had.
+    #[error("cannot learn the ids of the schemas; the setting registry.url names the schema registry")]
+    Codec(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Opens the log that the settings name; an embedded one is made where there is none.
+pub fn open(config: &Config) -> Result<Log, AccessError> {
+    Log::open(config).map_err(|error| match error {
+        HostError::Store { source, .. } if source.is_in_use() => {
+            AccessError::InUse { folder: config.embedded.folder.clone() }
+        }
+        error => AccessError::Host(error),
+    })
+}
+
+/// Publishes the rule set of the settings and watches its file; none where the built-in one is to hold.
+pub fn watch_rules(config: &Config, edge: &Arc<dyn Edge>, codec: &Arc<Codec>) -> Result<Option<RuleWatcher>> {
+    let file = &config.rules.file;
+    if file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let watch = Duration::from_millis(config.rules.watch_ms.max(1));
+    let (edge, codec) = (Arc::clone(edge), Arc::clone(codec));
+    let watcher = RuleWatcher::start(file.clone(), watch, edge, codec, Arc::new(SystemClock));
+    watcher.map(Some).map_err(|error| match error {
+        ControlError::Rules(error) => anyhow!("the rules cannot be used:\n{}", located(file, &error)),
+        error => error.into(),
+    })
+}
+
+/// The log, open in this process.
+pub struct Access {
+    /// The log.
+    pub edge: Arc<dyn Edge>,
+    /// What reads and writes its records.
+    pub codec: Arc<Codec>,
+    /// Nobody else writes while this is open.
+    pub is_alone: bool,
+}
+
+/// The log, or who has it.
+pub enum Reach {
+    /// It is open here.
+    Log(Access),
+    /// A running process has it.
+    Http(Client),
+}
+
+impl Access {
+    /// Opens the log that the settings name; an embedded one is made where there is none.
+    pub fn open(config: &Config) -> Result<Self, AccessError> {
+        let edge = open(config)?.edge();
+        let codec = Arc::new(pipeline::process::codec(config).map_err(AccessError::Codec)?);
+        Ok(Self { edge, codec, is_alone: config.deployment.bus == BusKind::Embedded })
+    }
+
+    /// Opens the log that the settings name for those who only read: where there is none, that is an error.
+    pub fn open_existing(config: &Config) -> Result<Self, AccessError> {
+        let folder = &config.embedded.folder;
+        let is_empty = || std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+        if config.deployment.bus == BusKind::Embedded && is_empty() {
+            return Err(AccessError::Missing { folder: folder.clone() });
+        }
+        Self::open(config)
+    }
+
+    /// Reads a topic from its oldest record to its newest, until the visitor has seen enough.
+    ///
+    /// Of a topic that others write to, records that come while it is read may be among them.
+    pub fn scan(
+        &self,
+        topic: &'static TopicSpec,
+        mut visit: impl FnMut(LogRecord) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let action = || format!("cannot read topic {}", topic.name);
+        if self.is_alone && topic.cleanup == Cleanup::Compact {
+            // The embedded log keeps a compacted topic by key, without an order to read on in.
+            for record in self.edge.read_compacted(topic).with_context(action)? {
+                if visit(record)?.is_break() {
+                    return Ok(());
+                }
+            }
+            return Ok(());
+        }
+        let mut tail = self.edge.tail(topic, Start::Earliest).with_context(action)?;
+        let mut has_read = false;
+        loop {
+            let wait = match (self.is_alone, has_read) {
+                (true, _) => Duration::ZERO,
+                (false, true) => NEXT_WAIT,
+                (false, false) => FIRST_WAIT,
+            };
+            let mut records = tail.next(RECORDS_MAX, wait).with_context(action)?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            has_read = true;
+            records.sort_by_key(|record| (record.time, record.partition, record.offset));
+            for record in records {
+                if visit(record)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+impl Reach {
+    /// Opens the log for a command that the HTTP interface can serve too.
+    ///
+    /// A URL that is given decides; else the log is opened, and where a running process has it, that process is asked
+    /// at the address that the settings name.
+    pub fn open(
+        config: &Config,
+        url: Option<&str>,
+        open: impl FnOnce(&Config) -> Result<Access, AccessError>,
+    ) -> Result<Self> {
+        if let Some(url) = url {
+            return Ok(Self::Http(Client::new(url)?));
+        }
+        match open(config) {
+            Ok(access) => Ok(Self::Log(access)),
+            Err(AccessError::InUse { .. }) => {
+                let client = Client::of_settings(config)?;
+                client.check().with_context(|| {
+                    let folder = config.embedded.folder.display();
+                    format!("the log in {folder} is open in another process, which was asked at {}", client.url())
+                })?;
+                Ok(Self::Http(client))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Publishes records, trying again as often as the settings say where that may help.
+///
+/// A record may then be in the log twice, which intake knows by its content.
+pub fn publish(access: &Access, records: Vec<pipeline::NewRecord>, config: &Config) -> Result<(), BusError> {
+    let mut pause = Duration::from_millis(config.runtime.retry_wait_ms);
+    let started = Instant::now();
+    for attempt in 0.. {
+        match access.edge.publish(records.clone()) {
+            Err(BusError::Retry { action, source }) if attempt < config.runtime.retries_max => {
+                let elapsed_ms = started.elapsed().as_millis() as u64;
+                tracing::warn!(action, error = %source, attempt, elapsed_ms, "publishing failed, trying again");
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            outcome => return outcome,
+        }
+    }
+    unreachable!("the last try returns")
+}

@@ -1,0 +1,12 @@
+//! The command, run as people and scripts run it, over logs in temporary folders.
+
+mod assets;
+mod completions;
+mod control;
+mod dead_letter;
+mod explain;
+mod fixture;
+mod publish;
+mod rules;
+mod tail;
+mod topics;

@@ -1,0 +1,185 @@
+//! The workers of a deployment, turned one after the other by the test: whatever happens between two of them, happens
+//! where the test says, and again where the seed is the same.
+
+use crate::buses::TestLog;
+use crate::deployment::Deployment;
+use crate::interference::{Interference, Undisturbed};
+use crate::outcome::Outcome;
+use crate::workload::{PAUSE_MS, Workload};
+use pipeline::{Runner, RunnerError, Turn};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Turns after which a fleet that has not come to rest never will.
+const ROUNDS_MAX: usize = 200_000;
+/// Crashes after which something else is wrong than what the test does.
+const CRASHES_MAX: usize = 2_000;
+/// Steps in which a pause passes: an input gets ticks within each of them.
+const PAUSE_STEP: Duration = Duration::from_secs(1);
+
+/// The workers of a deployment.
+pub struct Fleet {
+    deployment: Deployment,
+    interference: Arc<dyn Interference>,
+    workers: Vec<Worker>,
+    /// Workers that failed and were replaced.
+    pub crashes: usize,
+}
+
+struct Worker {
+    /// Which of the deployment's processes it belongs to.
+    process: usize,
+    runner: Option<Runner>,
+}
+
+impl Fleet {
+    /// Makes a fleet without workers.
+    pub fn empty(deployment: Deployment, interference: Arc<dyn Interference>) -> Self {
+        Self { deployment, interference, workers: Vec::new(), crashes: 0 }
+    }
+
+    /// Starts a worker for each process of a deployment.
+    pub fn start(log: &TestLog, deployment: Deployment, interference: Arc<dyn Interference>) -> Self {
+        let mut fleet = Self::empty(deployment, interference);
+        for process in 0..deployment.hostings().len() {
+            fleet.join(log, process);
+        }
+        fleet
+    }
+
+    /// Starts workers whom nobody disturbs.
+    pub fn start_undisturbed(log: &TestLog, deployment: Deployment) -> Self {
+        Self::start(log, deployment, Arc::new(Undisturbed))
+    }
+
+    /// Starts one more worker of a process; returns its number.
+    pub fn join(&mut self, log: &TestLog, process: usize) -> usize {
+        self.workers.push(Worker { process, runner: None });
+        self.launch(log, self.workers.len() - 1);
+        self.workers.len() - 1
+    }
+
+    /// Takes a worker away, in good order or not is the same to those that stay.
+    pub fn leave(&mut self, worker: usize) {
+        drop(self.workers.remove(worker));
+    }
+
+    /// Returns how many workers there are of a process.
+    pub fn count(&self, process: usize) -> usize {
+        self.workers.iter().filter(|worker| worker.process == process).count()
+    }
+
+    /// Returns how many workers there are.
+    pub fn len(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Tells whether there is no worker.
+    pub fn is_empty(&self) -> bool {
+        self.workers.is_empty()
+    }
+
+    /// Returns the process of a worker.
+    pub fn process(&self, worker: usize) -> usize {
+        self.workers[worker].process
+    }
+
+    /// Stops every worker, closes the log, and starts as many again.
+    pub fn restart(&mut self, log: &mut TestLog) {
+        for worker in &mut self.workers {
+            worker.runner = None;
+        }
+        log.reopen();
+        for worker in 0..self.workers.len() {
+            self.launch(log, worker);
+        }
+    }
+
+    /// Gives one worker its turn; one that fails is replaced.
+    pub fn turn(&mut self, log: &mut TestLog, worker: usize) -> Turn {
+        let runner = self.workers[worker].runner.as_mut().expect("every worker runs");
+        match runner.turn() {
+            Ok(turn) => turn,
+            Err(error) => {
+                self.replace(log, worker, &error);
+                Turn::Changed
+            }
+        }
+    }
+
+    /// Gives each worker its turn; tells whether none of them had anything to do.
+    pub fn round(&mut self, log: &mut TestLog) -> bool {
+        let mut idle = true;
+        for worker in 0..self.workers.len() {
+            idle &= self.turn(log, worker) == Turn::Idle;
+        }
+        idle
+    }
+
+    /// Gives turns until nobody has anything to do.
+    pub fn settle(&mut self, log: &mut TestLog) {
+        let mut idle_rounds = 0;
+        for _ in 0..ROUNDS_MAX {
+            idle_rounds = if self.round(log) { idle_rounds + 1 } else { 0 };
+            // In a turn without records a worker may have appended ticks, which are read in the next.
+            if idle_rounds == 2 {
+                return;
+            }
+        }
+        panic!("the workers do not come to rest");
+    }
+
+    /// Lets time pass, in steps short enough that every input gets its ticks.
+    pub fn pass(&mut self, log: &mut TestLog, span: Duration) {
+        let mut left = span;
+        while !left.is_zero() {
+            let step = left.min(PAUSE_STEP);
+            log.time().pass(step);
+            self.settle(log);
+            left -= step;
+        }
+    }
+
+    /// Works a whole workload off, wave by wave, and returns what came of it.
+    pub fn work(&mut self, log: &mut TestLog, workload: &Workload) -> Outcome {
+        self.work_with(log, workload, |_, _| ())
+    }
+
+    /// The same, and calls the test when the records of a wave are there and none of them is handled.
+    pub fn work_with(
+        &mut self,
+        log: &mut TestLog,
+        workload: &Workload,
+        mut in_wave: impl FnMut(&mut Self, &mut TestLog),
+    ) -> Outcome {
+        for (number, wave) in workload.waves.iter().enumerate() {
+            if let Some(rules) = &wave.rules {
+                log.publish_rules(rules);
+                self.settle(log);
+            }
+            log.publish(number, wave);
+            in_wave(self, log);
+            self.settle(log);
+            self.pass(log, Duration::from_millis(PAUSE_MS.unsigned_abs()));
+        }
+        Outcome::read(log)
+    }
+
+    fn launch(&mut self, log: &TestLog, worker: usize) {
+        let process = self.workers[worker].process;
+        // Made anew, as a process that starts has loaded nothing yet.
+        let hosting = self.deployment.hostings().swap_remove(process);
+        self.workers[worker].runner = Some(log.worker(&hosting, &self.interference));
+    }
+
+    fn replace(&mut self, log: &mut TestLog, worker: usize, error: &RunnerError) {
+        self.crashes += 1;
+        assert!(self.crashes <= CRASHES_MAX, "workers fail all the time: {}", pipeline::telemetry::describe_error(error));
+        if log.is_one_process() {
+            self.restart(log);
+        } else {
+            self.workers[worker].runner = None;
+            self.launch(log, worker);
+        }
+    }
+}
