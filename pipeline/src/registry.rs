@@ -253,16 +253,18 @@ impl RegistryClient {
 }
 
 impl SchemaSource for RegistryClient {
-    fn schema(&self, id: u32) -> Result<String, String> {
+    fn schema(&self, id: u32) -> Result<Option<String>, String> {
         if self.is_missing(id) {
-            return Err("the schema registry did not know it a moment ago".into());
+            return Ok(None);
         }
-        self.fetch(id).map_err(|error| {
-            if matches!(error, RegistryError::Refused { status: 404, .. }) {
+        match self.fetch(id) {
+            Ok(schema) => Ok(Some(schema)),
+            Err(RegistryError::Refused { status: 404, .. }) => {
                 self.remember_missing(id);
+                Ok(None)
             }
-            crate::telemetry::describe_error(&error)
-        })
+            Err(error) => Err(crate::telemetry::describe_error(&error)),
+        }
     }
 }
 

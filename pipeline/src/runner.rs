@@ -8,7 +8,8 @@ use crate::operator::TimeSource;
 use crate::record::{LogRecord, NewRecord};
 use crate::task::Task;
 use crate::telemetry;
-use schemas::{Message, TopicSpec};
+use schemas::topic::DECISIONS;
+use schemas::{Message, TimeMs, TopicSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -191,14 +192,12 @@ impl Runner {
         }
         commit.positions = std::mem::take(&mut self.unsaved).into_values().collect();
         self.unsaved_since = None;
-        let written = count_by_topic(&commit.records);
+        let tally = Tally::of(&commit.records);
         let worked = started.elapsed();
         // A commit is never tried again as it stands: what the bus can repeat safely it repeats itself.
         self.bus.commit(commit)?;
         telemetry::step(worked, started.elapsed() - worked);
-        for (topic, count) in written {
-            telemetry::records_written(topic, count);
-        }
+        tally.tell();
         self.measure();
         Ok(if count == 0 { Turn::Idle } else { Turn::Worked(count) })
     }
@@ -311,16 +310,39 @@ fn by_partition(records: Vec<LogRecord>) -> BTreeMap<u32, Vec<LogRecord>> {
     partitions
 }
 
-fn count_by_topic(records: &[NewRecord]) -> BTreeMap<&'static str, u64> {
-    let mut counts = BTreeMap::new();
-    for record in records {
-        *counts.entry(record.topic.name).or_insert(0) += 1;
-        if record.topic.name == schemas::topic::DECISIONS.name {
-            let header = |name| record.headers.iter().find(|header| header.name == name).map(|header| String::from_utf8_lossy(&header.value));
-            telemetry::decision(&header("decision").unwrap_or_default(), &header("cause").unwrap_or_default());
+/// What a commit writes, for the metrics: told once it has succeeded.
+#[derive(Default)]
+struct Tally {
+    topics: BTreeMap<&'static str, u64>,
+    /// Decisions by outcome and cause.
+    decisions: BTreeMap<(Vec<u8>, Vec<u8>), u64>,
+    due_at: Vec<TimeMs>,
+}
+
+impl Tally {
+    fn of(records: &[NewRecord]) -> Self {
+        let mut tally = Self::default();
+        for record in records {
+            *tally.topics.entry(record.topic.name).or_default() += 1;
+            if record.topic.name == DECISIONS.name {
+                let header = |name| record.headers.iter().find(|header| header.name == name);
+                let value = |name| header(name).map(|header| header.value.clone()).unwrap_or_default();
+                *tally.decisions.entry((value("decision"), value("cause"))).or_default() += 1;
+                tally.due_at.push(record.time);
+            }
         }
+        tally
     }
-    counts
+
+    fn tell(self) {
+        for (topic, count) in self.topics {
+            telemetry::records_written(topic, count);
+        }
+        for ((outcome, cause), count) in self.decisions {
+            telemetry::decisions(&String::from_utf8_lossy(&outcome), &String::from_utf8_lossy(&cause), count);
+        }
+        telemetry::decided(SystemClock.now_ms(), &self.due_at);
+    }
 }
 
 /// Publishes a control change: its content first, then a marker in every partition of the topic that it steers, all

@@ -9,13 +9,13 @@ use crate::bus::{Bus, Commit, Position};
 use crate::clock::OperatorClock;
 use crate::error::{BusError, RunnerError};
 use crate::hosting::Hosting;
-use crate::operator::{Event, Reject, Timer};
+use crate::operator::{Descriptor, Event, Reject, TimeSource, Timer};
 use crate::record::{ATTEMPTS_HEADER, HANDLED_HEADER, Header, LogRecord, NewRecord};
 use crate::step::{Emitted, Journal, Step, Tables};
 use crate::table::{CLOCK, Row, TIMERS, TableWrite};
 use crate::telemetry;
 use schemas::topic::{DEAD_LETTER, IMAGES, STEPS};
-use schemas::{Clock, DeadLetter, Key, Marker, Message, Progress, StepRange, StepRecord, TimeMs, TopicSpec};
+use schemas::{Clock, DeadLetter, DecodeError, Key, Marker, Message, Progress, StepRange, StepRecord, TimeMs, TopicSpec};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -118,7 +118,7 @@ impl Task {
         let hosting = Arc::clone(&self.hosting);
         let readers: Vec<usize> = hosting
             .hosted_readers(record.topic)
-            .filter(|index| !record.was_handled_by(hosting.operators[*index].descriptor().name))
+            .filter(|index| !is_handled(hosting.operators[*index].descriptor(), record))
             .collect();
         for index in &readers {
             self.states[*index].clock.read_input(record.time);
@@ -126,7 +126,7 @@ impl Task {
         if readers.is_empty() || record.is_tick() {
             return Ok(());
         }
-        let message = match decode(&hosting, record) {
+        let message = match decode(&hosting, record)? {
             Ok(message) => message,
             Err(reject) => {
                 let operator = hosting.operators[readers[0]].descriptor().name;
@@ -435,6 +435,12 @@ impl Task {
     }
 }
 
+/// Tells whether an operator has handled a record in memory. On a topic that anybody writes, the first operators' own,
+/// the header that says so is forged.
+fn is_handled(operator: &Descriptor, record: &LogRecord) -> bool {
+    operator.time != TimeSource::AppendTime && record.was_handled_by(operator.name)
+}
+
 /// An emitted record, encoded where it has to be written.
 struct Ready {
     emitted: Emitted,
@@ -492,15 +498,20 @@ fn purge(hosting: &Hosting, bus: &dyn Bus, index: usize, partition: u32, state: 
     Ok(())
 }
 
-fn decode(hosting: &Hosting, record: &LogRecord) -> Result<Message, Reject> {
+/// Reads a record. Bad bytes are a reject; a schema registry that does not answer is a failing world, in which the step
+/// is done again: a good record must not end among the dead letters for it.
+fn decode(hosting: &Hosting, record: &LogRecord) -> Result<Result<Message, Reject>, RunnerError> {
     let Some(bytes) = record.value.as_deref() else {
-        return Err(Reject::new("empty", "the record has no value"));
+        return Ok(Err(Reject::new("empty", "the record has no value")));
     };
     if bytes.len() > record.topic.record_bytes_max as usize {
         let detail = format!("{} bytes, of at most {}", bytes.len(), record.topic.record_bytes_max);
-        return Err(Reject::new("too_large", detail));
+        return Ok(Err(Reject::new("too_large", detail)));
     }
-    Message::decode(&hosting.codec, record.topic, bytes).map_err(|error| Reject::new("undecodable", error.to_string()))
+    match Message::decode(&hosting.codec, record.topic, bytes) {
+        Err(error @ DecodeError::RegistryUnavailable { .. }) => Err(BusError::abort("look a schema up", error).into()),
+        decoded => Ok(decoded.map_err(|error| Reject::new("undecodable", error.to_string()))),
+    }
 }
 
 fn encode(hosting: &Hosting, operator: &'static str, message: &Message) -> Result<Vec<u8>, RunnerError> {
@@ -519,7 +530,7 @@ fn ensure_loaded(hosting: &Hosting, bus: &dyn Bus, kind: &str, hash: &str) -> Re
     let records = bus.read_compacted(library.topic())?;
     let record = records.into_iter().find(|record| record.key.as_deref() == Some(hash.as_bytes()));
     let record = record.ok_or_else(|| failed(format!("topic {} does not hold it", library.topic().name)))?;
-    let message = decode(hosting, &record).map_err(|reject| failed(reject.detail))?;
+    let message = decode(hosting, &record)?.map_err(|reject| failed(reject.detail))?;
     library.load(&message).map_err(failed)
 }
 

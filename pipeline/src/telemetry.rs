@@ -20,6 +20,7 @@ pub const METRICS: &[(&str, &str)] = &[
     ("tamiz_partitions_assigned", "partitions that this worker has, by worker"),
     ("tamiz_restore_seconds", "time to bring the tables of an assignment up to date"),
     ("tamiz_decisions_total", "decisions, by outcome and cause"),
+    ("tamiz_decision_seconds", "from the append of what made a decision due to its commit"),
 ];
 
 /// Registers what the metrics mean.
@@ -48,8 +49,15 @@ pub(crate) fn rejected(operator: &'static str, reason: &'static str) {
     tracing::debug!(operator, reason, "record rejected");
 }
 
-pub(crate) fn decision(outcome: &str, cause: &str) {
-    counter!("tamiz_decisions_total", "outcome" => outcome.to_owned(), "cause" => cause.to_owned()).increment(1);
+pub(crate) fn decisions(outcome: &str, cause: &str, count: u64) {
+    counter!("tamiz_decisions_total", "outcome" => outcome.to_owned(), "cause" => cause.to_owned()).increment(count);
+}
+
+pub(crate) fn decided(now: TimeMs, due_at: &[TimeMs]) {
+    let seconds = histogram!("tamiz_decision_seconds");
+    for time in due_at {
+        seconds.record((now - time).max(0) as f64 / 1_000.0);
+    }
 }
 
 pub(crate) fn step(worked: Duration, committed: Duration) {

@@ -33,8 +33,8 @@ pub struct Codec {
 
 /// Where a schema is found by its id: a schema registry.
 pub trait SchemaSource: Send + Sync {
-    /// Returns the schema's JSON.
-    fn schema(&self, id: u32) -> Result<String, String>;
+    /// Returns the schema's JSON; none where there is no such schema; an error where that cannot be known now.
+    fn schema(&self, id: u32) -> Result<Option<String>, String>;
 }
 
 /// A record could not be read.
@@ -49,6 +49,14 @@ pub enum DecodeError {
         /// The id.
         id: u32,
         /// What the registry said.
+        reason: String,
+    },
+    /// Whether the schema is known cannot be told now: the registry does not answer.
+    #[error("schema id {id} cannot be looked up: {reason}")]
+    RegistryUnavailable {
+        /// The id.
+        id: u32,
+        /// What the registry's client said.
         reason: String,
     },
     /// The bytes do not fit the schema.
@@ -204,7 +212,8 @@ impl Codec {
         }
         let unknown = |reason: String| DecodeError::UnknownSchema { id, reason };
         let source = self.source.as_ref().ok_or_else(|| unknown("no schema registry is configured".into()))?;
-        let json = source.schema(id).map_err(unknown)?;
+        let json = source.schema(id).map_err(|reason| DecodeError::RegistryUnavailable { id, reason })?;
+        let json = json.ok_or_else(|| unknown("the schema registry does not have it".into()))?;
         let schema = Arc::new(parse(&json).map_err(unknown)?);
         self.writers.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id, Arc::clone(&schema));
         Ok(schema)
@@ -343,12 +352,13 @@ mod tests {
     fn a_schema_from_the_registry_is_resolved_into_ours() {
         struct Fixed;
         impl SchemaSource for Fixed {
-            fn schema(&self, id: u32) -> Result<String, String> {
+            fn schema(&self, id: u32) -> Result<Option<String>, String> {
                 match id {
-                    7 => Ok(r#"{"type":"record","name":"Session","namespace":"tamiz","fields":[
+                    7 => Ok(Some(r#"{"type":"record","name":"Session","namespace":"tamiz","fields":[
                         {"name":"ip","type":"string"},{"name":"session_id","type":"string"},{"name":"shop","type":"int"}]}"#
-                        .into()),
-                    _ => Err("not found".into()),
+                        .into())),
+                    9 => Err("connection refused".into()),
+                    _ => Ok(None),
                 }
             }
         }
@@ -360,5 +370,7 @@ mod tests {
         assert_eq!((session.session_id.as_str(), session.ip.as_deref()), ("s-1", Some("192.0.2.1.com")));
         bytes[4] = 8;
         assert!(matches!(codec.decode::<Session>(&bytes), Err(DecodeError::UnknownSchema { id: 8, .. })));
+        bytes[4] = 9;
+        assert!(matches!(codec.decode::<Session>(&bytes), Err(DecodeError::RegistryUnavailable { id: 9, .. })));
     }
 }

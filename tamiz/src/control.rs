@@ -98,7 +98,7 @@ pub fn publish_rules(
     for partition in 0..edge.partitions() {
         records.push(new_record(&SIGNALS, partition, None, marker.clone(), now));
     }
-    edge.publish(records)?;
+    edge.publish_atomically(records)?;
     Ok(Published { name, hash, is_new: true })
 }
 

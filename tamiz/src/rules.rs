@@ -388,7 +388,7 @@ mod tests {
         };
         let geo = text("geo.location.", false).expect("there are such names");
         assert!(geo.lines().all(|line| line.starts_with("geo.location.")), "{geo}");
-        assert!(geo.contains("geo.location.inside_prison  bool"), "{geo}");
+        assert!(geo.contains("geo.location.inside_prison      bool    Within a prison"), "{geo}");
         let error = text("ip.tro", false).expect_err("there is no such name").to_string();
         assert!(error.contains("did you mean \"ip.tor\"?"), "{error}");
         let json: Value = serde_json::from_str(&text("ip.tor", true).expect("it is there")).expect("it is JSON");

@@ -4,6 +4,8 @@ use crate::operators::OPERATORS;
 use crate::text::{Side, columns};
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use pipeline::bus::kafka::create_topics;
+use pipeline::host::kafka_settings;
 use pipeline::config::{BusKind, Config};
 use pipeline::table::changelog;
 use schemas::topic::TOPICS;
@@ -55,7 +57,15 @@ fn create(config: &Config, out: &mut dyn Write) -> Result<()> {
         BusKind::Embedded => {
             writeln!(out, "nothing to create: the embedded log in {} has its topics from the start", config.embedded.folder.display())?;
         }
-        BusKind::Kafka => anyhow::bail!("not yet"),
+        BusKind::Kafka => {
+            let settings = kafka_settings(config, "");
+            let report = create_topics(&settings, schemas::topic::TOPICS, &operator_names())?;
+            for name in &report.created {
+                writeln!(out, "created {name}")?;
+            }
+            let (created, existed) = (report.created.len(), report.existed.len());
+            writeln!(out, "{created} topics created, {existed} were there already, as they have to be")?;
+        }
     }
     Ok(())
 }

@@ -1,18 +1,19 @@
 //! The buses under test, each with a clock that the test sets where the bus lets it.
 
-use crate::interference::{InterferedBus, Interference};
-use crate::workload::{PAUSE_MS, START, WAVE_MS, Wave};
 use crate::deployment::PARTITIONS;
+use crate::interference::{InterferedBus, Interference};
+use crate::kafka::{KafkaPlace, KafkaVersion};
+use crate::workload::{PAUSE_MS, START, WAVE_MS, Wave};
 use pipeline::bus::ManualClock;
 use pipeline::bus::local::{LocalBus, LocalLog};
 use pipeline::runner::markers;
 use pipeline::store::{DiskLimits, DiskStore, MemoryStore};
-use pipeline::{Bus, Edge, Hosting, NewRecord, Runner, RunnerSettings, Start, LogRecord, Stopwatch, WallClock};
+use pipeline::{Bus, Edge, Hosting, LogRecord, NewRecord, Runner, RunnerSettings, Start, Stopwatch, WallClock};
 use rules::RuleSet;
 use schemas::topic::{RULES, SIGNALS};
 use schemas::{Cleanup, Codec, Marker, Message, RuleSetRecord, TimeMs, TopicSpec};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A kind of bus.
@@ -22,6 +23,8 @@ pub enum BusKind {
     Memory,
     /// The log on this machine's disk.
     Embedded,
+    /// A real broker.
+    Kafka(KafkaVersion),
 }
 
 /// A log to run a deployment on, empty at first.
@@ -32,11 +35,18 @@ pub struct TestLog {
 
 enum Place {
     Memory(Arc<LocalLog>),
-    Embedded { log: Option<Arc<LocalLog>>, folder: tempfile::TempDir },
+    /// The log is none only while it is opened anew.
+    Embedded {
+        log: Mutex<Option<Arc<LocalLog>>>,
+        folder: tempfile::TempDir,
+    },
+    Kafka(KafkaPlace),
 }
 
 /// Sizes of a store that a test opens many times.
 const DISK_LIMITS: DiskLimits = DiskLimits { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, journal_bytes_max: 64 << 20 };
+/// How long a broker may be silent before a topic counts as read to its end.
+const SILENT: Duration = Duration::from_millis(500);
 
 impl TestLog {
     /// Makes a log.
@@ -46,23 +56,31 @@ impl TestLog {
             BusKind::Memory => Place::Memory(open_memory(&time)),
             BusKind::Embedded => {
                 let folder = tempfile::tempdir().expect("a temporary folder is made");
-                Place::Embedded { log: Some(open_disk(&folder, &time)), folder }
+                Place::Embedded { log: Mutex::new(Some(open_disk(&folder, &time))), folder }
             }
+            BusKind::Kafka(version) => Place::Kafka(KafkaPlace::new(version)),
         };
         Self { place, time }
     }
 
     /// Returns the log on this machine.
-    pub fn local(&self) -> &Arc<LocalLog> {
+    pub fn local(&self) -> Arc<LocalLog> {
         match &self.place {
-            Place::Memory(log) => log,
-            Place::Embedded { log, .. } => log.as_ref().expect("the log is open"),
+            Place::Memory(log) => Arc::clone(log),
+            Place::Embedded { log, .. } => {
+                let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(log.as_ref().expect("the log is open"))
+            }
+            Place::Kafka(_) => panic!("this log is not on this machine"),
         }
     }
 
     /// Returns the log as producers and readers have it.
     pub fn edge(&self) -> Arc<dyn Edge> {
-        Arc::new(Arc::clone(self.local()))
+        match &self.place {
+            Place::Kafka(kafka) => kafka.edge(),
+            _ => Arc::new(self.local()),
+        }
     }
 
     /// Tells whether workers, producers and the log are one process, which is lost as a whole.
@@ -70,26 +88,39 @@ impl TestLog {
         matches!(self.place, Place::Embedded { .. })
     }
 
+    /// Tells whether time passes by itself here.
+    pub fn is_real_time(&self) -> bool {
+        matches!(self.place, Place::Kafka(_))
+    }
+
     /// Closes the log and opens it again with what it holds for good. No worker may be left.
-    pub fn reopen(&mut self) {
-        if let Place::Embedded { log, folder } = &mut self.place {
-            let closed = log.take().map(|log| Arc::strong_count(&log));
-            assert_eq!(closed, Some(1), "nobody holds the log any more");
+    pub fn reopen(&self) {
+        if let Place::Embedded { log, folder } = &self.place {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            let holders = log.as_ref().map(Arc::strong_count);
+            assert_eq!(holders, Some(1), "nobody else holds the log");
+            *log = None;
             *log = Some(open_disk(folder, &self.time));
         }
     }
 
-    /// Starts a worker.
-    pub fn worker(&self, hosting: &Arc<Hosting>, interference: &Arc<dyn Interference>) -> Runner {
+    /// Starts a worker. Its name tells it from the others of its group, and is the same when it starts again.
+    pub fn worker(&self, name: &str, hosting: &Arc<Hosting>, interference: &Arc<dyn Interference>) -> Runner {
         let group = format!("tamiz.{}", hosting.name());
-        let bus = LocalBus::join(Arc::clone(self.local()), &group, hosting.inputs(), &hosting.stateful());
-        let bus: Box<dyn Bus> = Box::new(bus.expect("a worker joins its group"));
+        let bus: Box<dyn Bus> = match &self.place {
+            Place::Kafka(kafka) => kafka.join(&group, name, hosting),
+            _ => {
+                let bus = LocalBus::join(self.local(), &group, hosting.inputs(), &hosting.stateful());
+                Box::new(bus.expect("a worker joins its group"))
+            }
+        };
         let bus = Box::new(InterferedBus::new(bus, Arc::clone(interference)));
-        Runner::new(bus, Arc::clone(hosting), self.settings()).with_stopwatch(self.time.stopwatch())
+        let runner = Runner::new(bus, Arc::clone(hosting), self.settings());
+        if self.is_real_time() { runner } else { runner.with_stopwatch(self.time.stopwatch()) }
     }
 
     fn settings(&self) -> RunnerSettings {
-        RunnerSettings {
+        let settings = RunnerSettings {
             worker: 0,
             step_records_max: 1_000,
             // Where time stands still, waiting brings nothing.
@@ -99,7 +130,12 @@ impl TestLog {
             quiet_after: Duration::from_secs(60),
             retries_max: 3,
             retry_wait: Duration::ZERO,
+        };
+        if self.is_real_time() {
+            let (poll_wait, retry_wait) = (Duration::from_millis(10), Duration::from_millis(20));
+            return RunnerSettings { poll_wait, tick: Duration::from_millis(200), retry_wait, ..settings };
         }
+        settings
     }
 
     /// Returns the clocks.
@@ -107,8 +143,26 @@ impl TestLog {
         &self.time
     }
 
+    /// Forgets the local copies of tables, where there are such beside the log.
+    pub fn wipe_copies(&self) {
+        if let Place::Kafka(kafka) = &self.place {
+            kafka.wipe_copies();
+        }
+    }
+
+    /// Returns how many records of a topic a reader has seen by now, which looks again at each call.
+    pub fn seen(&self, topic: &'static TopicSpec) -> usize {
+        match &self.place {
+            Place::Kafka(kafka) => kafka.seen(topic),
+            _ => self.records(topic).len(),
+        }
+    }
+
     /// Appends the records of a wave at their times; the clock stands at the wave's end afterwards.
     pub fn publish(&self, number: usize, wave: &Wave) {
+        if self.is_real_time() {
+            return self.append(wave.records.iter().map(|(_, record)| record.clone()).collect());
+        }
         let start = START + number as TimeMs * (WAVE_MS + PAUSE_MS);
         for (at, record) in &wave.records {
             self.time.set(start + at);
@@ -117,7 +171,7 @@ impl TestLog {
         self.time.set(start + WAVE_MS);
     }
 
-    /// Puts a rule set in force.
+    /// Puts a rule set in force: its text first, and then a marker in every partition at once.
     pub fn publish_rules(&self, rules: &RuleSet) {
         let codec = Codec::new();
         let record = RuleSetRecord { hash: rules.hash().to_owned(), source: rules.source().to_owned(), ..RuleSetRecord::default() };
@@ -129,7 +183,8 @@ impl TestLog {
         self.append(vec![NewRecord { topic: &RULES, partition, key, value, headers: Vec::new(), time: START }]);
         let (kind, hash) = (fusion::RULES_CONTROL.to_owned(), rules.hash().to_owned());
         let marker = Marker { kind, hash, published_at: START };
-        self.append(markers(&codec, &SIGNALS, PARTITIONS, &marker).expect("a marker can be encoded"));
+        let markers = markers(&codec, &SIGNALS, PARTITIONS, &marker).expect("a marker can be encoded");
+        self.edge().publish_atomically(markers).expect("the markers are appended");
     }
 
     /// Appends records.
@@ -144,9 +199,10 @@ impl TestLog {
             return edge.read_compacted(topic).expect("a compacted topic is read");
         }
         let mut tail = edge.tail(topic, Start::Earliest).expect("a reader opens");
+        let wait = if self.is_real_time() { SILENT } else { Duration::ZERO };
         let mut records = Vec::new();
         loop {
-            let more = tail.next(10_000, Duration::ZERO).expect("a topic is read");
+            let more = tail.next(10_000, wait).expect("a topic is read");
             if more.is_empty() {
                 return records;
             }

@@ -18,7 +18,7 @@ pub const SILENCE_MS: TimeMs = 30_000;
 pub const TENANTS: [&str; 5] = ["default", "acme", "banco-del-sur", "préstamos", "x"];
 
 /// The operators, in the order in which records flow, with what each reads.
-const OPERATORS: [(&str, &TopicSpec); 4] =
+pub const OPERATORS: [(&str, &TopicSpec); 4] =
     [(intake::NAME, &SESSIONS), (ip_intel::NAME, &ACCEPTED), (geo_risk::NAME, &ACCEPTED), (fusion::NAME, &SIGNALS)];
 
 /// How the operators are hosted.

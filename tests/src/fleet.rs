@@ -6,14 +6,19 @@ use crate::deployment::Deployment;
 use crate::interference::{Interference, Undisturbed};
 use crate::outcome::Outcome;
 use crate::workload::{PAUSE_MS, Workload};
-use pipeline::{Runner, RunnerError, Turn};
+use pipeline::{Runner, RunnerError, Stop, Turn};
+use schemas::topic::{DEAD_LETTER, DECISIONS};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Turns after which a fleet that has not come to rest never will.
 const ROUNDS_MAX: usize = 200_000;
 /// Crashes after which something else is wrong than what the test does.
 const CRASHES_MAX: usize = 2_000;
+/// How long everything that a wave must lead to may take, where time passes by itself.
+const REAL_WAIT_MAX: Duration = Duration::from_secs(90);
+/// Rounds after which nothing more is to come, where time passes by itself.
+const ROUNDS_AFTER: usize = 20;
 /// Steps in which a pause passes: an input gets ticks within each of them.
 const PAUSE_STEP: Duration = Duration::from_secs(1);
 
@@ -22,20 +27,23 @@ pub struct Fleet {
     deployment: Deployment,
     interference: Arc<dyn Interference>,
     workers: Vec<Worker>,
+    joined: usize,
     /// Workers that failed and were replaced.
     pub crashes: usize,
 }
 
 struct Worker {
+    name: String,
     /// Which of the deployment's processes it belongs to.
     process: usize,
+    interference: Arc<dyn Interference>,
     runner: Option<Runner>,
 }
 
 impl Fleet {
     /// Makes a fleet without workers.
     pub fn empty(deployment: Deployment, interference: Arc<dyn Interference>) -> Self {
-        Self { deployment, interference, workers: Vec::new(), crashes: 0 }
+        Self { deployment, interference, workers: Vec::new(), joined: 0, crashes: 0 }
     }
 
     /// Starts a worker for each process of a deployment.
@@ -54,14 +62,22 @@ impl Fleet {
 
     /// Starts one more worker of a process; returns its number.
     pub fn join(&mut self, log: &TestLog, process: usize) -> usize {
-        self.workers.push(Worker { process, runner: None });
+        self.join_with(log, process, Arc::clone(&self.interference))
+    }
+
+    /// The same, with what is to happen to this worker alone.
+    pub fn join_with(&mut self, log: &TestLog, process: usize, interference: Arc<dyn Interference>) -> usize {
+        let name = format!("w{}", self.joined);
+        self.joined += 1;
+        self.workers.push(Worker { name, process, interference, runner: None });
         self.launch(log, self.workers.len() - 1);
         self.workers.len() - 1
     }
 
-    /// Takes a worker away, in good order or not is the same to those that stay.
+    /// Takes a worker away; it gives its partitions back.
     pub fn leave(&mut self, worker: usize) {
-        drop(self.workers.remove(worker));
+        let mut leaving = self.workers.remove(worker);
+        leaving.stop();
     }
 
     /// Returns how many workers there are of a process.
@@ -85,10 +101,14 @@ impl Fleet {
     }
 
     /// Stops every worker, closes the log, and starts as many again.
-    pub fn restart(&mut self, log: &mut TestLog) {
+    pub fn restart(&mut self, log: &TestLog) {
         for worker in &mut self.workers {
-            worker.runner = None;
+            worker.stop();
         }
+        self.start_again(log);
+    }
+
+    fn start_again(&mut self, log: &TestLog) {
         log.reopen();
         for worker in 0..self.workers.len() {
             self.launch(log, worker);
@@ -96,7 +116,7 @@ impl Fleet {
     }
 
     /// Gives one worker its turn; one that fails is replaced.
-    pub fn turn(&mut self, log: &mut TestLog, worker: usize) -> Turn {
+    pub fn turn(&mut self, log: &TestLog, worker: usize) -> Turn {
         let runner = self.workers[worker].runner.as_mut().expect("every worker runs");
         match runner.turn() {
             Ok(turn) => turn,
@@ -108,7 +128,7 @@ impl Fleet {
     }
 
     /// Gives each worker its turn; tells whether none of them had anything to do.
-    pub fn round(&mut self, log: &mut TestLog) -> bool {
+    pub fn round(&mut self, log: &TestLog) -> bool {
         let mut idle = true;
         for worker in 0..self.workers.len() {
             idle &= self.turn(log, worker) == Turn::Idle;
@@ -117,7 +137,7 @@ impl Fleet {
     }
 
     /// Gives turns until nobody has anything to do.
-    pub fn settle(&mut self, log: &mut TestLog) {
+    pub fn settle(&mut self, log: &TestLog) {
         let mut idle_rounds = 0;
         for _ in 0..ROUNDS_MAX {
             idle_rounds = if self.round(log) { idle_rounds + 1 } else { 0 };
@@ -129,8 +149,26 @@ impl Fleet {
         panic!("the workers do not come to rest");
     }
 
+    /// Gives turns until so much has come out, and then some more to see that no more comes. For where time passes by
+    /// itself, so that an idle worker tells nothing.
+    pub fn settle_at(&mut self, log: &TestLog, decisions: usize, letters: usize) {
+        let until = Instant::now() + REAL_WAIT_MAX;
+        loop {
+            self.round(log);
+            let seen = (log.seen(&DECISIONS), log.seen(&DEAD_LETTER));
+            if seen.0 >= decisions && seen.1 >= letters {
+                break;
+            }
+            let expected = (decisions, letters);
+            assert!(Instant::now() < until, "decisions and dead letters are {seen:?}, to become {expected:?}");
+        }
+        for _ in 0..ROUNDS_AFTER {
+            self.round(log);
+        }
+    }
+
     /// Lets time pass, in steps short enough that every input gets its ticks.
-    pub fn pass(&mut self, log: &mut TestLog, span: Duration) {
+    pub fn pass(&mut self, log: &TestLog, span: Duration) {
         let mut left = span;
         while !left.is_zero() {
             let step = left.min(PAUSE_STEP);
@@ -141,45 +179,68 @@ impl Fleet {
     }
 
     /// Works a whole workload off, wave by wave, and returns what came of it.
-    pub fn work(&mut self, log: &mut TestLog, workload: &Workload) -> Outcome {
+    pub fn work(&mut self, log: &TestLog, workload: &Workload) -> Outcome {
         self.work_with(log, workload, |_, _| ())
     }
 
     /// The same, and calls the test when the records of a wave are there and none of them is handled.
     pub fn work_with(
         &mut self,
-        log: &mut TestLog,
+        log: &TestLog,
         workload: &Workload,
-        mut in_wave: impl FnMut(&mut Self, &mut TestLog),
+        mut in_wave: impl FnMut(&mut Self, &TestLog),
     ) -> Outcome {
         for (number, wave) in workload.waves.iter().enumerate() {
             if let Some(rules) = &wave.rules {
                 log.publish_rules(rules);
-                self.settle(log);
+                if !log.is_real_time() {
+                    self.settle(log);
+                }
             }
             log.publish(number, wave);
             in_wave(self, log);
-            self.settle(log);
-            self.pass(log, Duration::from_millis(PAUSE_MS.unsigned_abs()));
+            if log.is_real_time() {
+                self.settle_at(log, workload.decisions_after(number), workload.refusals_after(number));
+            } else {
+                self.settle(log);
+                self.pass(log, Duration::from_millis(PAUSE_MS.unsigned_abs()));
+            }
         }
         Outcome::read(log)
     }
 
     fn launch(&mut self, log: &TestLog, worker: usize) {
-        let process = self.workers[worker].process;
+        let worker = &mut self.workers[worker];
         // Made anew, as a process that starts has loaded nothing yet.
-        let hosting = self.deployment.hostings().swap_remove(process);
-        self.workers[worker].runner = Some(log.worker(&hosting, &self.interference));
+        let hosting = self.deployment.hostings().swap_remove(worker.process);
+        worker.runner = Some(log.worker(&worker.name, &hosting, &worker.interference));
     }
 
-    fn replace(&mut self, log: &mut TestLog, worker: usize, error: &RunnerError) {
+    fn replace(&mut self, log: &TestLog, worker: usize, error: &RunnerError) {
         self.crashes += 1;
-        assert!(self.crashes <= CRASHES_MAX, "workers fail all the time: {}", pipeline::telemetry::describe_error(error));
+        let error = pipeline::telemetry::describe_error(error);
+        assert!(self.crashes <= CRASHES_MAX, "workers fail all the time: {error}");
         if log.is_one_process() {
-            self.restart(log);
+            for worker in &mut self.workers {
+                worker.runner = None;
+            }
+            self.start_again(log);
         } else {
             self.workers[worker].runner = None;
             self.launch(log, worker);
+        }
+    }
+}
+
+impl Worker {
+    /// Stops in good order, as far as the test lets it.
+    fn stop(&mut self) {
+        let stop = Stop::default();
+        stop.ask();
+        if let Some(runner) = self.runner.take()
+            && let Err(error) = runner.run(&stop)
+        {
+            assert!(matches!(error, RunnerError::Bus(_)), "only the bus can fail in a stop: {error}");
         }
     }
 }

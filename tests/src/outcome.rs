@@ -114,14 +114,13 @@ impl Outcome {
         }
         let strangers: Vec<&Key> = found.keys().filter(|key| !workload.sessions.contains_key(*key)).collect();
         assert!(strangers.is_empty(), "nobody sent these sessions: {strangers:?}");
-        let refused = |letter: &Letter| Refusal {
-            partition: letter.partition.unsigned_abs(),
-            reason: letter.reason.clone(),
-            value_sha256: letter.value_sha256.clone(),
-        };
-        let mut refusals: Vec<Refusal> = self.letters.iter().map(refused).collect();
-        refusals.sort_unstable();
-        assert_eq!(refusals, workload.refusals, "what is refused, and why");
+        let found = |letter: &Letter| (letter.partition.unsigned_abs(), letter.reason.clone(), letter.value_sha256.clone());
+        let sent = |refusal: &Refusal| (refusal.partition, refusal.reason.clone(), refusal.value_sha256.clone());
+        let mut refused: Vec<_> = self.letters.iter().map(found).collect();
+        let mut expected: Vec<_> = workload.refusals.iter().map(sent).collect();
+        refused.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(refused, expected, "partition, reason and hash of what is refused");
     }
 
     /// Checks that the decisions are of every kind: a comparison of outcomes that are all alike would show little.

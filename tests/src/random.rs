@@ -41,6 +41,11 @@ impl Drop for Seed {
 pub struct Random(u64);
 
 impl Random {
+    /// Makes a generator that always gives the same numbers.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Returns the next number.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u64 {

@@ -26,6 +26,8 @@ pub const PAUSE_MS: TimeMs = 10_000;
 pub struct Shape {
     /// Sessions.
     pub sessions: usize,
+    /// The ways in which they come, in turn.
+    pub kinds: &'static [Kind],
     /// Waves, at least one; another rule set is in force from the second on.
     pub waves: usize,
     /// Some sessions are left open, and decided by their deadlines.
@@ -36,11 +38,15 @@ pub struct Shape {
 
 impl Shape {
     /// Everything that can happen.
-    pub const WHOLE: Self = Self { sessions: 66, waves: 2, open: true, hostile: 100 };
+    pub const WHOLE: Self = Self { sessions: 66, kinds: &KINDS, waves: 2, open: true, hostile: 100 };
     /// One of each kind of session, for tests that run it many times.
-    pub const SHORT: Self = Self { sessions: 11, waves: 2, open: true, hostile: 3 };
+    pub const SHORT: Self = Self { sessions: 11, kinds: &KINDS, waves: 2, open: true, hostile: 3 };
     /// All that can happen without waiting for a deadline.
-    pub const PROMPT: Self = Self { sessions: 66, waves: 1, open: false, hostile: 100 };
+    pub const PROMPT: Self = Self { sessions: 66, kinds: &KINDS, waves: 1, open: false, hostile: 100 };
+    /// All that can happen in one wave.
+    pub const PATIENT: Self = Self { sessions: 66, kinds: &KINDS, waves: 1, open: true, hostile: 100 };
+    /// Sessions that wait for nothing, so that any span of time may lie between their records.
+    pub const CLOSED: Self = Self { sessions: 120, kinds: &CLOSED_KINDS, waves: 1, open: false, hostile: 10 };
 }
 
 /// What producers send, and what must come of it.
@@ -84,8 +90,10 @@ pub struct ExpectedDecision {
 }
 
 /// What must be said of a record that is refused.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub struct Refusal {
+    /// In which wave it was sent.
+    pub wave: usize,
     /// The partition it was sent to.
     pub partition: u32,
     /// Why it is refused.
@@ -96,7 +104,7 @@ pub struct Refusal {
 
 /// Ways in which sessions come.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub enum Kind {
     /// At once.
     Single,
     /// Without anything to judge.
@@ -135,6 +143,16 @@ const KINDS: [Kind; 11] = [
     Kind::Misdated,
 ];
 
+const CLOSED_KINDS: [Kind; 7] = [
+    Kind::Single,
+    Kind::Bare,
+    Kind::Repeated,
+    Kind::Changed,
+    Kind::BackAndForth,
+    Kind::Misplaced,
+    Kind::Misdated,
+];
+
 impl Workload {
     /// Makes a workload by random choices.
     pub fn new(shape: Shape, random: &mut Random) -> Self {
@@ -150,6 +168,11 @@ impl Workload {
     pub fn decisions_after(&self, wave: usize) -> usize {
         let decisions = self.sessions.values().flat_map(|expected| &expected.decisions);
         decisions.filter(|decision| decision.wave <= wave).count()
+    }
+
+    /// Returns how many records must be refused after a wave.
+    pub fn refusals_after(&self, wave: usize) -> usize {
+        self.refusals.iter().filter(|refusal| refusal.wave <= wave).count()
     }
 }
 
@@ -176,7 +199,7 @@ impl Maker {
     }
 
     fn add_session(&mut self, number: usize, random: &mut Random) {
-        let kind = KINDS[number % KINDS.len()];
+        let kind = self.shape.kinds[number % self.shape.kinds.len()];
         let tenant = TENANTS[number % TENANTS.len()];
         // Two tenants may well use the same id.
         let session_id = format!("s-{}", number / TENANTS.len());
@@ -223,7 +246,7 @@ impl Maker {
                 let cleared = Session { cleared: vec!["ip".into(), "location".into()], ..id };
                 vec![(wave, open(first)), (wave, closed(cleared))]
             }
-            Kind::Misplaced => vec![(wave, open(first)), (wave, closed(more))],
+            Kind::Misplaced => vec![(wave, first), (wave, closed(more))],
             Kind::Misdated => {
                 let event_time = *random.pick(&[4_102_444_800_000, -2_208_988_800_000, 0]);
                 vec![(wave, Session { event_time: Some(event_time), ..first })]
@@ -240,6 +263,7 @@ impl Maker {
             let partition = random.below(PARTITIONS as usize) as u32;
             let key = random.percent(50).then(|| Key::of_session(tenant, "s-0").as_bytes().to_vec());
             self.refusals.push(Refusal {
+                wave,
                 partition,
                 reason: record.reason.to_owned(),
                 value_sha256: schemas::sha256_hex(record.value.as_deref().unwrap_or_default()),
@@ -259,7 +283,6 @@ impl Maker {
             // Stable: records of a session may have the same time.
             wave.records.sort_by_key(|(at, _)| *at);
         }
-        self.refusals.sort_unstable();
         Workload { waves: self.waves, sessions: self.sessions, refusals: self.refusals }
     }
 }

@@ -84,6 +84,10 @@ impl Edge for FaultyEdge {
         self.log.publish(records)
     }
 
+    fn publish_atomically(&self, records: Vec<NewRecord>) -> Result<(), BusError> {
+        self.log.publish_atomically(records)
+    }
+
     fn tail(&self, topic: &'static TopicSpec, start: Start) -> Result<Box<dyn Tail>, BusError> {
         fail_if(&self.faults.tail, "open a reader")?;
         let (tail, faults) = (self.log.tail(topic, start)?, Arc::clone(&self.faults));

@@ -133,7 +133,8 @@ impl Fusion {
 
     fn readiness(&self, stage: &StageState, last: Option<&LastDecision>, followed: bool) -> Readiness {
         if last.is_some_and(|last| last.stage >= stage.accepted.stage) {
-            return Readiness::Due(Cause::LateSignal);
+            // Decided, and now replaced: only a signal of its own is a reason to decide it again, not that rules changed.
+            return if followed { Readiness::Skipped } else { Readiness::Due(Cause::LateSignal) };
         }
         if stage.expired {
             return Readiness::Due(Cause::Deadline);

@@ -61,17 +61,16 @@ impl Account<'_> {
         writeln!(self.out, "{}\n", wrapped("", &plain(decision["recommendation"][phrases.code].as_str().unwrap_or(""))))?;
         let last = revisions.iter().filter_map(|revision| revision["revision"].as_u64()).max();
         let decided = format!(
-            "{}, {} {} {} {}, {} {}",
+            "{}, {} {} {} {}",
             text(decision, "decided_at"),
             phrases.revision,
             decision["revision"],
             phrases.of,
-            last.unwrap_or(1),
-            phrases.because,
-            meaning(phrases.causes, &text(decision, "cause"))
+            last.unwrap_or(1)
         );
         self.fact(phrases.next_step, meaning(phrases.next_actions, &text(decision, "next_action")))?;
         self.fact(phrases.decided, &decided)?;
+        self.fact(phrases.occasion, meaning(phrases.causes, &text(decision, "cause")))?;
         self.fact(phrases.event_time, &text(decision, "event_time"))?;
         let echoed = ["external_id", "request_id", "reference", "referring_session_id"].into_iter();
         let echoed = echoed.filter(|name| decision[name].is_string());
@@ -356,7 +355,8 @@ mod tests {
             "Session s-1, tenant acme, account a-1",
             "Hold and investigate.",
             "  Next step        hold the session and investigate",
-            "  Decided          2026-03-01T12:00:01.000Z, revision 2 of 2, because a later stage of the session came",
+            "  Decided          2026-03-01T12:00:01.000Z, revision 2 of 2",
+            "  Occasion         a later stage of the session came",
             "  Known to you as  request_id r-1, reference case \\u{1b}[2J7",
             "  1. The location is inside a prison.",
             "     LOCATION_INSIDE_PRISON, asks to hold the session, weight 0.90",

@@ -21,7 +21,7 @@ fn a_decision_in_the_log_is_told_with_its_revisions() {
     let text = fixture.tamiz(&["explain", "s-1"]).ok();
     for part in [
         "REVIEW  risk 45.0 of 100\nSession s-1, tenant default, account s-1\n",
-        "revision 2 of 2, because a later stage of the session came",
+        "revision 2 of 2\n  Occasion         a later stage of the session came\n",
         "  Known to you as  reference case 7",
         "  1. The IP address 185.220.101.1 is a Tor exit.\n     IP_TOR, asks for a review, weight 0.45\n",
         "seen: ip.tor yes, ip.address 185.220.101.1",

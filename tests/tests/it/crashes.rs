@@ -23,9 +23,9 @@ fn crashed_at_every_call(kind: BusKind) {
         for fault in Fault::ALL {
             let struck = (0..).take_while(|place| {
                 let one = Arc::new(OneFault::new(*place, fault, only));
-                let mut log = TestLog::new(kind);
+                let log = TestLog::new(kind);
                 let mut fleet = Fleet::start(&log, deployment, Arc::clone(&one) as Arc<dyn Interference>);
-                let outcome = fleet.work(&mut log, &workload);
+                let outcome = fleet.work(&log, &workload);
                 outcome.check_revisions();
                 outcome.assert_same(&expected, &format!("{deployment:?}, {fault:?} at call {place}"));
                 one.has_struck()
@@ -45,9 +45,9 @@ fn crashed_again_and_again(kind: BusKind) {
         for _ in 0..times(2, 50) {
             let faults = Arc::new(RandomFaults::new(random.clone(), 1 + random.below(100)));
             random.next();
-            let mut log = TestLog::new(kind);
+            let log = TestLog::new(kind);
             let mut fleet = Fleet::start(&log, deployment, faults);
-            let outcome = fleet.work(&mut log, &workload);
+            let outcome = fleet.work(&log, &workload);
             outcome.assert_same(&expected, &format!("{deployment:?}, after {} crashes", fleet.crashes));
         }
     }

@@ -4,7 +4,9 @@
 
 mod crashes;
 mod hostile;
+mod kafka;
 mod reference;
+mod replay;
 mod steps;
 mod time;
 mod workers;

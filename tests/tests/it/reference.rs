@@ -8,8 +8,8 @@ use tests::workload::Workload;
 
 /// Works a workload off on memory without any disturbance, and checks what came of it against the model.
 pub(crate) fn undisturbed(deployment: Deployment, workload: &Workload) -> Outcome {
-    let mut log = TestLog::new(BusKind::Memory);
-    let outcome = Fleet::start_undisturbed(&log, deployment).work(&mut log, workload);
+    let log = TestLog::new(BusKind::Memory);
+    let outcome = Fleet::start_undisturbed(&log, deployment).work(&log, workload);
     outcome.check(workload);
     outcome
 }

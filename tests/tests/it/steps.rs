@@ -16,8 +16,8 @@ fn straight_through(kind: BusKind) {
     let seed = Seed::choose();
     let workload = Workload::new(Shape::WHOLE, &mut seed.random("workload"));
     for deployment in Deployment::ALL {
-        let mut log = TestLog::new(kind);
-        let outcome = Fleet::start_undisturbed(&log, deployment).work(&mut log, &workload);
+        let log = TestLog::new(kind);
+        let outcome = Fleet::start_undisturbed(&log, deployment).work(&log, &workload);
         outcome.check(&workload);
         outcome.check_variety();
         outcome.assert_same(&undisturbed(deployment, &workload), "this bus and memory differ");
@@ -35,8 +35,8 @@ fn split_anywhere(kind: BusKind) {
             let records_max = 1 + random.below(20);
             let steps = Arc::new(RandomSteps::new(random.clone(), records_max));
             random.next();
-            let mut log = TestLog::new(kind);
-            let outcome = Fleet::start(&log, deployment, steps).work(&mut log, &workload);
+            let log = TestLog::new(kind);
+            let outcome = Fleet::start(&log, deployment, steps).work(&log, &workload);
             outcome.assert_same(&expected, &format!("{deployment:?}, split into steps of at most {records_max}"));
         }
     }
@@ -49,10 +49,10 @@ fn stopped_and_restored(kind: BusKind) {
     for deployment in Deployment::ALL {
         let expected = undisturbed(deployment, &workload);
         for _ in 0..times(2, 30) {
-            let mut log = TestLog::new(kind);
+            let log = TestLog::new(kind);
             let steps = Arc::new(RandomSteps::new(random.clone(), 8));
             let mut fleet = Fleet::start(&log, deployment, steps);
-            let outcome = fleet.work_with(&mut log, &workload, |fleet, log| {
+            let outcome = fleet.work_with(&log, &workload, |fleet, log| {
                 for _ in 0..3 {
                     for _ in 0..random.below(15) {
                         fleet.round(log);
@@ -83,9 +83,9 @@ fn the_same_seed_gives_the_same_outcome() {
     let seed = Seed::choose();
     let make = || Workload::new(Shape::SHORT, &mut seed.random("workload"));
     let (first, second) = (make(), make());
-    let mut log = TestLog::new(BusKind::Memory);
+    let log = TestLog::new(BusKind::Memory);
     let mut fleet = Fleet::start(&log, Deployment::Chained, Arc::new(Undisturbed));
-    let outcome = fleet.work(&mut log, &first);
+    let outcome = fleet.work(&log, &first);
     assert_eq!(fleet.crashes, 0);
     outcome.assert_same(&undisturbed(Deployment::Chained, &second), "one seed, two outcomes");
 }
