@@ -27,7 +27,13 @@ pub trait Bus: Send {
     fn rewind(&mut self) -> Result<(), BusError>;
 
     /// Returns a row of a table of one of the worker's partitions.
-    fn get(&self, operator: &'static str, table: &TableSpec, partition: u32, key: &[u8]) -> Result<Option<Row>, BusError>;
+    fn get(
+        &self,
+        operator: &'static str,
+        table: &TableSpec,
+        partition: u32,
+        key: &[u8],
+    ) -> Result<Option<Row>, BusError>;
 
     /// Returns up to `rows_max` rows in order of their keys, from a key on.
     fn scan(

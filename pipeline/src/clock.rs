@@ -40,7 +40,12 @@ impl OperatorClock {
         let (sources, silence_ms) = match time {
             TimeSource::AppendTime => (Vec::new(), 0),
             TimeSource::Progress { operators, silence_ms } => {
-                let source = |name: &String| Source { name: name.clone(), time: NEVER, heard_at: 0, hosted: hosted(name) };
+                let source = |name: &String| Source {
+                    name: name.clone(),
+                    time: NEVER,
+                    heard_at: 0,
+                    hosted: hosted(name),
+                };
                 (operators.iter().map(source).collect(), *silence_ms)
             }
         };

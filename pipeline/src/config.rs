@@ -204,10 +204,14 @@ pub enum ConfigError {
 
 impl Config {
     /// Loads the settings: defaults, a file, and variables of the environment.
-    pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let mut settings = parse("the defaults", DEFAULTS)?;
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
             let origin = path.display().to_string();
             overlay(&mut settings, parse(&origin, &text)?, "", &origin)?;
         }
@@ -218,7 +222,9 @@ impl Config {
                 overlay(&mut settings, changes, "", &name)?;
             }
         }
-        let config: Self = Value::Table(settings).try_into().map_err(|source| ConfigError::Syntax { origin: "the settings".into(), source })?;
+        let config: Self = Value::Table(settings)
+            .try_into()
+            .map_err(|source| ConfigError::Syntax { origin: "the settings".into(), source })?;
         config.check()?;
         Ok(config)
     }
@@ -227,7 +233,10 @@ impl Config {
         let refuse = |key, reason: String| Err(ConfigError::Value { key, reason });
         let runtime = &self.runtime;
         if !(1..=10_000).contains(&self.deployment.partitions) {
-            return refuse("deployment.partitions", format!("{} is not within 1 and 10000", self.deployment.partitions));
+            return refuse(
+                "deployment.partitions",
+                format!("{} is not within 1 and 10000", self.deployment.partitions),
+            );
         }
         if runtime.step_records_max == 0 {
             return refuse("runtime.step_records_max", "a step holds at least one record".into());
@@ -240,7 +249,10 @@ impl Config {
             return refuse("runtime.silence_ms", format!("{} is shorter than ten ticks", runtime.silence_ms));
         }
         if self.embedded.journal_mib_max < 64 {
-            return refuse("embedded.journal_mib_max", format!("{} is below 64", self.embedded.journal_mib_max));
+            return refuse(
+                "embedded.journal_mib_max",
+                format!("{} is below 64", self.embedded.journal_mib_max),
+            );
         }
         for name in &runtime.publish {
             if schemas::topic::find(name).is_none() {
@@ -338,7 +350,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_with_what_may_have_been_meant() {
-        let message = |file, environment| load(file, environment).expect_err("the key is unknown").to_string();
+        let message =
+            |file, environment| load(file, environment).expect_err("the key is unknown").to_string();
         assert!(message("[runtime]\nworker = 2\n", &[]).contains("did you mean \"workers\"?"));
         let text = message("", &[("TAMIZ__KAFKA__BOOTSTRAP", "x")]);
         assert!(text.contains("TAMIZ__KAFKA__BOOTSTRAP") && text.contains("\"bootstrap_servers\""), "{text}");
@@ -348,7 +361,10 @@ mod tests {
     #[test]
     fn a_value_of_the_wrong_type_or_out_of_range_is_refused() {
         let message = |file| load(file, &[]).expect_err("the value is wrong").to_string();
-        assert!(message("[runtime]\nworkers = \"two\"\n").contains("runtime.workers is to be integer, not string"));
+        assert!(
+            message("[runtime]\nworkers = \"two\"\n")
+                .contains("runtime.workers is to be integer, not string")
+        );
         assert!(message("[deployment]\npartitions = 0\n").contains("deployment.partitions"));
         assert!(message("[runtime]\nsilence_ms = 100\n").contains("ten ticks"));
     }

@@ -46,7 +46,8 @@ const STEPS_MAX: usize = 10_000;
 const CASES_AT_A_TIME: usize = 8;
 /// No tick of the runner falls into a test.
 const NEVER: Duration = Duration::from_secs(1 << 31);
-const DISK: DiskLimits = DiskLimits { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, journal_bytes_max: 64 << 20 };
+const DISK: DiskLimits =
+    DiskLimits { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, journal_bytes_max: 64 << 20 };
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -74,7 +75,8 @@ pub fn check(folder: impl AsRef<Path>, operators: &[&Registration], prepare: imp
 
 fn case_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|ending| ending == "json")).collect();
+    let mut paths: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|ending| ending == "json")).collect();
     paths.sort();
     paths
 }
@@ -232,7 +234,8 @@ fn same(straight: &Outcome, other: &Outcome, way: Way) -> Result<(), Failure> {
         let place = straight.first_difference(other);
         return Err(format!("{way:?} differs from a straight run in the bytes of {place}").into());
     }
-    Err(format!("{way:?} (+) differs from a straight run (-):\n{}", layout::difference(&before, &after)).into())
+    Err(format!("{way:?} (+) differs from a straight run (-):\n{}", layout::difference(&before, &after))
+        .into())
 }
 
 fn new_seed() -> u64 {
@@ -250,5 +253,112 @@ impl Random {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % end.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{Descriptor, Event, Operator, Reject, TimeSource};
+    use crate::{Built, Step};
+    use schemas::topic::{DECISIONS, SESSIONS};
+    use schemas::{Decision, Key, Session};
+    use std::sync::atomic::{AtomicI32, Ordering};
+
+    /// Numbers the sessions it reads, in itself, which no operator may.
+    struct Numbering {
+        descriptor: Descriptor,
+        read: AtomicI32,
+    }
+
+    impl Operator for Numbering {
+        type Input = Arc<Session>;
+
+        fn descriptor(&self) -> &Descriptor {
+            &self.descriptor
+        }
+
+        fn on_event(&self, event: Event<Arc<Session>>, step: &mut Step<'_>) -> Result<(), Reject> {
+            let revision = self.read.fetch_add(1, Ordering::Relaxed);
+            let session_id = event.input.session_id.clone();
+            let key = Key::of_session("default", &session_id);
+            step.emit(&DECISIONS, &key, Decision { session_id, revision, ..Decision::default() });
+            Ok(())
+        }
+    }
+
+    fn build(_: &HostContext) -> Result<Built, Box<dyn std::error::Error + Send + Sync>> {
+        let descriptor = Descriptor {
+            name: "numbering",
+            version: "1",
+            input: &SESSIONS,
+            outputs: &[&DECISIONS],
+            tables: &[],
+            time: TimeSource::AppendTime,
+            progress_to: &[],
+        };
+        Ok(Built {
+            operator: Arc::new(Numbering { descriptor, read: AtomicI32::new(0) }),
+            libraries: Vec::new(),
+        })
+    }
+
+    const NUMBERING: Registration = Registration { name: "numbering", input: &SESSIONS, build };
+
+    /// Runs a case and returns its file as it stands afterwards, or what failed.
+    fn run(text: &str, bless: bool) -> Result<String, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("case.json");
+        fs::write(&path, text).expect("a file is written");
+        let golden = Golden { operators: &[&NUMBERING], prepare: &|_| {}, seed: 7 };
+        golden.check_file(&path, bless).map_err(|failure| describe_error(failure.as_ref()))?;
+        Ok(fs::read_to_string(&path).expect("the file is there"))
+    }
+
+    fn case(inputs: usize, expected: &str) -> String {
+        let input = r#"{"topic": "sessions", "time": "2026-03-01T12:00:00Z", "value": {"session_id": "s"}}"#;
+        format!(r#"{{"about": "a case", "input": [{}]{expected}}}"#, vec![input; inputs].join(","))
+    }
+
+    #[test]
+    fn an_operator_with_state_of_its_own_is_found_out() {
+        let failure = run(&case(2, ""), true).expect_err("the second process starts from nothing");
+        assert!(failure.starts_with("StoppedAfter(1) (+) differs from a straight run (-):"), "{failure}");
+        assert!(failure.contains("-         \"revision\": 1,\n+         \"revision\": 0,"), "{failure}");
+    }
+
+    #[test]
+    fn what_is_blessed_is_expected_and_nothing_else_is() {
+        let blessed = run(&case(1, ""), true).expect("the case is blessed");
+        assert_eq!(run(&blessed, false).expect("the case is as blessed"), blessed);
+        let failure = run(&blessed.replace("\"cause\": \"all_signals\"", "\"cause\": \"deadline\""), false);
+        let failure = failure.expect_err("the effect is another");
+        assert!(
+            failure.contains("-         \"cause\": \"deadline\",\n+         \"cause\": \"all_signals\","),
+            "{failure}"
+        );
+        let failure = run(&case(1, r#", "expected": {}"#), false).expect_err("an effect is not expected");
+        assert!(failure.contains("+   \"records\": ["), "{failure}");
+        let failure = run(&case(1, ""), false).expect_err("nothing is expected");
+        assert!(failure.contains("nothing is expected yet"), "{failure}");
+    }
+
+    #[test]
+    fn a_mistake_in_a_case_is_told() {
+        let failure = |text: &str| run(text, false).expect_err("the case is refused");
+        let with = |input: &str| format!(r#"{{"about": "a case", "input": [{input}]}}"#);
+        assert!(failure(r#"{"about": "", "input": []}"#).contains("about is empty"));
+        assert!(
+            failure(&with(r#"{"topic": "x", "time": "2026-03-01T12:00:00Z"}"#))
+                .contains("input 1: there is no topic")
+        );
+        assert!(
+            failure(&with(r#"{"topic": "sessions", "time": "noon"}"#))
+                .contains("input 1: \"noon\" is no time")
+        );
+        let ip = with(r#"{"topic": "sessions", "time": "2026-03-01T12:00:00Z", "value": {"ipp": "x"}}"#);
+        assert!(failure(&ip).contains("Session.ipp: Session has no such field"));
+        let setting = r#"{"about": "a case", "settings": {"runtime.worker": 1}, "input": []}"#;
+        assert!(failure(setting).contains("did you mean \"workers\""));
     }
 }

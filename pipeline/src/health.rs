@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Buckets of every histogram of seconds: from a fast commit to a slow restore.
-const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Whether the workers of a process do their work.
 #[derive(Debug, Default)]
@@ -64,8 +65,14 @@ struct Served {
 pub fn router(health: Arc<Health>, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/metrics", get(render))
-        .route("/health/live", get(|State(served): State<Served>| async move { answer(served.health.is_live()) }))
-        .route("/health/ready", get(|State(served): State<Served>| async move { answer(served.health.is_ready()) }))
+        .route(
+            "/health/live",
+            get(|State(served): State<Served>| async move { answer(served.health.is_live()) }),
+        )
+        .route(
+            "/health/ready",
+            get(|State(served): State<Served>| async move { answer(served.health.is_ready()) }),
+        )
         .with_state(Served { health, metrics })
 }
 

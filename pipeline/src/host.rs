@@ -52,7 +52,10 @@ impl HostContext {
     }
 
     /// Returns what other operators of the process have already made of this type, or makes it.
-    pub fn shared<T: Any + Send + Sync, E>(&self, make: impl FnOnce(&Config) -> Result<T, E>) -> Result<Arc<T>, E> {
+    pub fn shared<T: Any + Send + Sync, E>(
+        &self,
+        make: impl FnOnce(&Config) -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = shared.iter().find_map(|known| Arc::clone(known).downcast::<T>().ok()) {
             return Ok(known);
@@ -122,7 +125,12 @@ impl KafkaLog {
     fn open(config: &Config) -> Result<Self, HostError> {
         let settings = kafka_settings(config, "");
         let edge = Arc::new(KafkaEdge::connect(&settings)?);
-        Ok(Self { settings, edge, state_folder: config.kafka.state_folder.clone(), limits: disk_limits(config) })
+        Ok(Self {
+            settings,
+            edge,
+            state_folder: config.kafka.state_folder.clone(),
+            limits: disk_limits(config),
+        })
     }
 
     /// Opens the local copies of a group's tables, which its workers share.
@@ -130,7 +138,8 @@ impl KafkaLog {
         let folder = self.state_folder.join(group);
         let store = DiskStore::open(&folder, self.limits)
             .map_err(|source| HostError::Store { folder: folder.display().to_string(), source })?;
-        KafkaState::open(Arc::new(store)).map_err(|error| BusError::fatal("open the copies of the tables", error).into())
+        KafkaState::open(Arc::new(store))
+            .map_err(|error| BusError::fatal("open the copies of the tables", error).into())
     }
 }
 
@@ -192,10 +201,16 @@ impl Log {
         let (inputs, operators) = (hosting.inputs(), hosting.stateful());
         match self {
             Self::Local(log) => (0..workers)
-                .map(|_| Ok(Box::new(LocalBus::join(Arc::clone(log), group, inputs.clone(), &operators)?) as Box<dyn Bus>))
+                .map(|_| {
+                    Ok(Box::new(LocalBus::join(Arc::clone(log), group, inputs.clone(), &operators)?)
+                        as Box<dyn Bus>)
+                })
                 .collect(),
             Self::Kafka(log) => {
-                let settings = KafkaSettings { group: format!("{}{group}", log.settings.topic_prefix), ..log.settings.clone() };
+                let settings = KafkaSettings {
+                    group: format!("{}{group}", log.settings.topic_prefix),
+                    ..log.settings.clone()
+                };
                 let state = log.state(group)?;
                 let join = |worker| KafkaBus::join(&settings, worker, inputs.clone(), &operators, &state);
                 (0..workers).map(|worker| Ok(Box::new(join(worker)?) as Box<dyn Bus>)).collect()
@@ -245,7 +260,8 @@ impl Host {
         let group = format!("tamiz.{}", hosting.name());
         let mut workers = Vec::new();
         for (worker, bus) in log.buses(&group, &hosting, count)?.into_iter().enumerate() {
-            let runner = Runner::new(bus, Arc::clone(&hosting), runner_settings(config, worker)).with_health(Arc::clone(&health));
+            let runner = Runner::new(bus, Arc::clone(&hosting), runner_settings(config, worker))
+                .with_health(Arc::clone(&health));
             let (stop, health) = (stop.clone(), Arc::clone(&health));
             let work = move || {
                 let outcome = runner.run(&stop);

@@ -114,7 +114,11 @@ impl Hosting {
     /// Returns the places of the hosted operators that read a topic.
     pub(crate) fn hosted_readers(&self, topic: &TopicSpec) -> impl Iterator<Item = usize> + '_ {
         let name = topic.name;
-        self.operators.iter().enumerate().filter(move |(_, operator)| operator.descriptor().input.name == name).map(|(index, _)| index)
+        self.operators
+            .iter()
+            .enumerate()
+            .filter(move |(_, operator)| operator.descriptor().input.name == name)
+            .map(|(index, _)| index)
     }
 
     /// Tells whether a record of a topic has to be written, given whether it passes in memory.

@@ -92,7 +92,12 @@ pub fn start_logs(config: &Config) -> Result<(), ProcessError> {
 }
 
 /// Hosts operators and services until a signal asks for the stop or something fails for good.
-pub fn run(config: &Config, log: &Log, hosting: Arc<Hosting>, services: Vec<Service>) -> Result<(), ProcessError> {
+pub fn run(
+    config: &Config,
+    log: &Log,
+    hosting: Arc<Hosting>,
+    services: Vec<Service>,
+) -> Result<(), ProcessError> {
     let metrics = health::install_metrics()?;
     let host = Host::start(config, log, hosting)?;
     let served = serve(config, Some(&host), host.health(), metrics, services);

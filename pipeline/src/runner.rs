@@ -164,7 +164,9 @@ impl Runner {
         self.unsaved.clear();
         self.activity.clear();
         for partition in partitions {
-            let task = self.retrying(|runner| Task::restore(Arc::clone(&runner.hosting), runner.bus.as_ref(), *partition));
+            let task = self.retrying(|runner| {
+                Task::restore(Arc::clone(&runner.hosting), runner.bus.as_ref(), *partition)
+            });
             self.tasks.insert(*partition, task?);
         }
         telemetry::assigned(self.settings.worker, partitions, started.elapsed());
@@ -277,11 +279,16 @@ impl Runner {
         }
     }
 
-    fn retrying<T, E: Into<RunnerError>>(&mut self, call: impl Fn(&mut Self) -> Result<T, E>) -> Result<T, RunnerError> {
+    fn retrying<T, E: Into<RunnerError>>(
+        &mut self,
+        call: impl Fn(&mut Self) -> Result<T, E>,
+    ) -> Result<T, RunnerError> {
         let mut wait = self.settings.retry_wait;
         for attempt in 1.. {
             match call(self).map_err(Into::into) {
-                Err(RunnerError::Bus(error @ BusError::Retry { .. })) if attempt < self.settings.retries_max => {
+                Err(RunnerError::Bus(error @ BusError::Retry { .. }))
+                    if attempt < self.settings.retries_max =>
+                {
                     telemetry::retried(&error, attempt);
                     std::thread::sleep(wait);
                     wait *= 2;
@@ -298,7 +305,9 @@ fn needs_ticks(hosting: &Hosting, topic: &TopicSpec) -> bool {
     topic.stamped
         && hosting.hosted_readers(topic).any(|index| match &hosting.operators[index].descriptor().time {
             TimeSource::AppendTime => true,
-            TimeSource::Progress { operators, .. } => operators.iter().any(|operator| !hosting.hosts(operator)),
+            TimeSource::Progress { operators, .. } => {
+                operators.iter().any(|operator| !hosting.hosts(operator))
+            }
         })
 }
 
@@ -347,7 +356,12 @@ impl Tally {
 
 /// Publishes a control change: its content first, then a marker in every partition of the topic that it steers, all
 /// markers in one write.
-pub fn markers(codec: &schemas::Codec, topic: &'static TopicSpec, partitions: u32, marker: &schemas::Marker) -> Result<Vec<NewRecord>, schemas::codec::EncodeError> {
+pub fn markers(
+    codec: &schemas::Codec,
+    topic: &'static TopicSpec,
+    partitions: u32,
+    marker: &schemas::Marker,
+) -> Result<Vec<NewRecord>, schemas::codec::EncodeError> {
     let mut bytes = Vec::new();
     Message::from(marker.clone()).encode(codec, &mut bytes)?;
     let record = |partition| NewRecord {

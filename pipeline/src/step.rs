@@ -52,7 +52,12 @@ impl Verdict {
     }
 
     /// Makes a verdict without values.
-    pub fn without(name: &'static str, data: &BTreeMap<String, String>, status: SignalStatus, reason: impl Into<String>) -> Self {
+    pub fn without(
+        name: &'static str,
+        data: &BTreeMap<String, String>,
+        status: SignalStatus,
+        reason: impl Into<String>,
+    ) -> Self {
         Self { name, status, reason: Some(reason.into()), data: data.clone(), body: None }
     }
 }
@@ -68,10 +73,13 @@ pub struct Emitted {
     pub(crate) time: TimeMs,
 }
 
+/// Number of a table and key of a row.
+type RowKey = (u8, Vec<u8>);
+
 /// Rows of one operator in one partition, as this step has read and written them.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
-    rows: FxHashMap<(u8, Vec<u8>), CachedRow>,
+    rows: FxHashMap<RowKey, CachedRow>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,7 +95,9 @@ pub(crate) struct CachedRow {
 /// What an event has changed, to undo it.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    rows: Vec<((u8, Vec<u8>), Option<CachedRow>)>,
+    /// Each row that was written, with what it was before.
+    rows: Vec<(RowKey, Option<CachedRow>)>,
+    /// A timer is in at most one of these two: what the event did last holds.
     pub timers_set: Vec<Timer>,
     pub timers_cancelled: Vec<Timer>,
 }
@@ -170,7 +180,11 @@ impl Step<'_> {
         message: impl Into<Message>,
         headers: Vec<Header>,
     ) {
-        debug_assert!(self.operator.outputs.iter().any(|output| output.name == topic.name), "{} is declared", topic.name);
+        debug_assert!(
+            self.operator.outputs.iter().any(|output| output.name == topic.name),
+            "{} is declared",
+            topic.name
+        );
         let partition = key.partition(self.partitions);
         let (key, message) = (key.clone(), message.into());
         self.emitted.push(Emitted { topic, partition, key, message, headers, time: self.append_time });
@@ -217,12 +231,16 @@ impl Step<'_> {
 
     /// Sets a timer: the operator is called with its key when the operator's time has reached it.
     pub fn set_timer(&mut self, at: TimeMs, key: &[u8]) {
-        self.journal.timers_set.push(Timer { at, key: key.to_vec() });
+        let timer = Timer { at, key: key.to_vec() };
+        self.journal.timers_cancelled.retain(|cancelled| *cancelled != timer);
+        self.journal.timers_set.push(timer);
     }
 
     /// Cancels a timer; one that is not set is nothing to cancel.
     pub fn cancel_timer(&mut self, at: TimeMs, key: &[u8]) {
-        self.journal.timers_cancelled.push(Timer { at, key: key.to_vec() });
+        let timer = Timer { at, key: key.to_vec() };
+        self.journal.timers_set.retain(|set| *set != timer);
+        self.journal.timers_cancelled.push(timer);
     }
 
     fn replace(&mut self, table: &'static TableSpec, key: &[u8], message: Option<Message>) {
@@ -239,7 +257,8 @@ impl Step<'_> {
             self.tables.rows.insert(place.clone(), row);
         }
         let row = self.tables.rows.get(&place)?;
-        let expired = table.ttl_ms.is_some_and(|ttl_ms| row.touched.saturating_add(ttl_ms) < self.clock.time());
+        let expired =
+            table.ttl_ms.is_some_and(|ttl_ms| row.touched.saturating_add(ttl_ms) < self.clock.time());
         (!expired).then_some(row)
     }
 

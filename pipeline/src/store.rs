@@ -122,10 +122,15 @@ impl Store for DiskStore {
         if let Some(index) = spaces.iter().position(|(known, _)| known == name) {
             return Ok(Space(index));
         }
-        let options =
-            || fjall::KeyspaceCreateOptions::default().max_memtable_size(self.limits.write_buffer_bytes).manual_journal_persist(true);
-        let keyspace =
-            self.database.keyspace(name, options).map_err(|source| StoreError::Disk { action: "open a space of", source })?;
+        let options = || {
+            fjall::KeyspaceCreateOptions::default()
+                .max_memtable_size(self.limits.write_buffer_bytes)
+                .manual_journal_persist(true)
+        };
+        let keyspace = self
+            .database
+            .keyspace(name, options)
+            .map_err(|source| StoreError::Disk { action: "open a space of", source })?;
         spaces.push((name.to_owned(), keyspace));
         Ok(Space(spaces.len() - 1))
     }
@@ -166,14 +171,17 @@ impl Store for DiskStore {
     }
 }
 
+/// The pairs of a space in memory.
+type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// A store in memory, for replays and tests.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    spaces: Mutex<Vec<(String, BTreeMap<Vec<u8>, Vec<u8>>)>>,
+    spaces: Mutex<Vec<(String, Pairs)>>,
 }
 
 impl MemoryStore {
-    fn with<T>(&self, space: Space, read: impl FnOnce(&BTreeMap<Vec<u8>, Vec<u8>>) -> T) -> T {
+    fn with<T>(&self, space: Space, read: impl FnOnce(&Pairs) -> T) -> T {
         read(&self.spaces.lock().unwrap_or_else(PoisonError::into_inner)[space.0].1)
     }
 }
@@ -241,9 +249,14 @@ mod tests {
             value: value.map(|value| value.into()),
         };
         store
-            .write(vec![change(one, "a", Some("1")), change(one, "b", Some("2")), change(two, "a", Some("3"))], true)
+            .write(
+                vec![change(one, "a", Some("1")), change(one, "b", Some("2")), change(two, "a", Some("3"))],
+                true,
+            )
             .expect("a batch is written");
-        store.write(vec![change(one, "a", None), change(one, "c", Some("4"))], false).expect("a batch is written");
+        store
+            .write(vec![change(one, "a", None), change(one, "c", Some("4"))], false)
+            .expect("a batch is written");
         assert_eq!(store.get(one, b"a").expect("a key is read"), None);
         assert_eq!(store.get(two, b"a").expect("a key is read"), Some(b"3".to_vec()));
         let keys = |from: &str, to: &str, most| -> Vec<Vec<u8>> {
@@ -254,14 +267,18 @@ mod tests {
         assert_eq!(keys("a", "z", 1), [b"b".to_vec()]);
         assert_eq!(keys("a", "c", 9), [b"b".to_vec()]);
         assert_eq!(keys("z", "a", 9), Vec::<Vec<u8>>::new());
-        assert_eq!(store.last(one, b"a", b"z").expect("the last is read").map(|pair| pair.0), Some(b"c".to_vec()));
+        assert_eq!(
+            store.last(one, b"a", b"z").expect("the last is read").map(|pair| pair.0),
+            Some(b"c".to_vec())
+        );
     }
 
     #[test]
     fn both_stores_keep_the_same_contract() {
         check(&MemoryStore::default());
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let limits = DiskLimits { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, journal_bytes_max: 64 << 20 };
+        let limits =
+            DiskLimits { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, journal_bytes_max: 64 << 20 };
         check(&DiskStore::open(folder.path(), limits).expect("the store opens"));
     }
 

@@ -15,7 +15,9 @@ use crate::step::{Emitted, Journal, Step, Tables};
 use crate::table::{CLOCK, Row, TIMERS, TableWrite};
 use crate::telemetry;
 use schemas::topic::{DEAD_LETTER, IMAGES, STEPS};
-use schemas::{Clock, DeadLetter, DecodeError, Key, Marker, Message, Progress, StepRange, StepRecord, TimeMs, TopicSpec};
+use schemas::{
+    Clock, DeadLetter, DecodeError, Key, Marker, Message, Progress, StepRange, StepRecord, TimeMs, TopicSpec,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -101,7 +103,8 @@ impl Task {
         self.save(bus, &mut commit)?;
         telemetry::records_read(self.partition, count);
         let partition = self.partition;
-        let position = |range: &(&'static TopicSpec, u64, u64)| Position { topic: range.0, partition, next: range.2 };
+        let position =
+            |range: &(&'static TopicSpec, u64, u64)| Position { topic: range.0, partition, next: range.2 };
         commit.positions = ranges.iter().map(position).collect();
         if self.hosting.records_steps() && !(commit.records.is_empty() && commit.writes.is_empty()) {
             commit.records.push(self.step_record(&ranges, time)?);
@@ -111,10 +114,18 @@ impl Task {
 
     /// Returns the time of each hosted operator by name.
     pub fn times(&self) -> impl Iterator<Item = (&'static str, TimeMs)> + '_ {
-        self.states.iter().enumerate().map(|(index, state)| (self.hosting.operators[index].descriptor().name, state.clock.time()))
+        self.states
+            .iter()
+            .enumerate()
+            .map(|(index, state)| (self.hosting.operators[index].descriptor().name, state.clock.time()))
     }
 
-    fn handle_record(&mut self, bus: &dyn Bus, record: &LogRecord, commit: &mut Commit) -> Result<(), RunnerError> {
+    fn handle_record(
+        &mut self,
+        bus: &dyn Bus,
+        record: &LogRecord,
+        commit: &mut Commit,
+    ) -> Result<(), RunnerError> {
         let hosting = Arc::clone(&self.hosting);
         let readers: Vec<usize> = hosting
             .hosted_readers(record.topic)
@@ -136,7 +147,9 @@ impl Task {
         let key = record.key.clone().map(Key::from_bytes);
         for operator in readers {
             match &message {
-                Message::Progress(progress) => self.states[operator].clock.hear(&progress.operator, progress.time),
+                Message::Progress(progress) => {
+                    self.states[operator].clock.hear(&progress.operator, progress.time)
+                }
                 _ => {
                     if let Message::Marker(marker) = &message {
                         self.take_marker(bus, operator, marker)?;
@@ -156,14 +169,22 @@ impl Task {
     }
 
     /// Hands a record to an operator, and what it emits to the hosted readers, until nothing is on its way.
-    fn deliver(&mut self, bus: &dyn Bus, first: Delivery, record: &LogRecord, commit: &mut Commit) -> Result<(), RunnerError> {
+    fn deliver(
+        &mut self,
+        bus: &dyn Bus,
+        first: Delivery,
+        record: &LogRecord,
+        commit: &mut Commit,
+    ) -> Result<(), RunnerError> {
         let mut under_way = VecDeque::from([first]);
         while let Some(delivery) = under_way.pop_front() {
             self.states[delivery.operator].handled += 1;
             let message = delivery.event.input.clone();
             let append_time = delivery.event.append_time;
             let operator = Arc::clone(&self.hosting.operators[delivery.operator]);
-            let outcome = self.step(bus, delivery.operator, append_time, |step| operator.on_message(delivery.event, step))?;
+            let outcome = self.step(bus, delivery.operator, append_time, |step| {
+                operator.on_message(delivery.event, step)
+            })?;
             match outcome {
                 Ok(emitted) => self.route(emitted, &mut under_way, commit),
                 Err(reject) => {
@@ -200,7 +221,14 @@ impl Task {
         }
     }
 
-    fn fire(&mut self, bus: &dyn Bus, index: usize, timer: &Timer, record: &LogRecord, commit: &mut Commit) -> Result<(), RunnerError> {
+    fn fire(
+        &mut self,
+        bus: &dyn Bus,
+        index: usize,
+        timer: &Timer,
+        record: &LogRecord,
+        commit: &mut Commit,
+    ) -> Result<(), RunnerError> {
         let state = &mut self.states[index];
         state.timers.remove(timer);
         state.timers_before.entry(timer.clone()).or_insert(true);
@@ -270,13 +298,23 @@ impl Task {
         let operator = self.hosting.operators[index].descriptor();
         let mut ready = Vec::with_capacity(emitted.len());
         for emitted in emitted {
-            let passes = emitted.partition == self.partition && self.hosting.hosted_readers(emitted.topic).next().is_some();
+            let passes = emitted.partition == self.partition
+                && self.hosting.hosted_readers(emitted.topic).next().is_some();
             let mut bytes = None;
             if self.hosting.must_write(emitted.topic, passes) {
                 let mut encoded = Vec::with_capacity(512);
-                emitted.message.encode(&self.hosting.codec, &mut encoded).map_err(|error| Reject::new("not_encodable", error.to_string()))?;
+                emitted
+                    .message
+                    .encode(&self.hosting.codec, &mut encoded)
+                    .map_err(|error| Reject::new("not_encodable", error.to_string()))?;
                 if encoded.len() > emitted.topic.record_bytes_max as usize {
-                    let detail = format!("{} made {} bytes for topic {}, of at most {}", operator.name, encoded.len(), emitted.topic.name, emitted.topic.record_bytes_max);
+                    let detail = format!(
+                        "{} made {} bytes for topic {}, of at most {}",
+                        operator.name,
+                        encoded.len(),
+                        emitted.topic.name,
+                        emitted.topic.record_bytes_max
+                    );
                     return Err(Reject::new("result_too_large", detail));
                 }
                 bytes = Some(encoded);
@@ -330,7 +368,14 @@ impl Task {
                     headers.push(Header::new(HANDLED_HEADER, self.hosting.handled_by(topic)));
                 }
                 let value = Some(encode(&self.hosting, descriptor.name, &message)?);
-                commit.records.push(NewRecord { topic, partition: self.partition, key: None, value, headers, time });
+                commit.records.push(NewRecord {
+                    topic,
+                    partition: self.partition,
+                    key: None,
+                    value,
+                    headers,
+                    time,
+                });
             }
             self.states[index].told = time;
         }
@@ -349,7 +394,14 @@ impl Task {
                     Some(message) => Some(encode(&hosting, operator, message)?),
                     None => None,
                 };
-                commit.writes.push(TableWrite { operator, table, partition, key, value, touched: row.touched });
+                commit.writes.push(TableWrite {
+                    operator,
+                    table,
+                    partition,
+                    key,
+                    value,
+                    touched: row.touched,
+                });
             }
             let touched = state.clock.time();
             for (timer, before) in std::mem::take(&mut state.timers_before) {
@@ -357,13 +409,27 @@ impl Task {
                 let now = state.timers.contains(&timer);
                 if now != before {
                     let value = now.then(Vec::new);
-                    commit.writes.push(TableWrite { operator, table: TIMERS.number, partition, key: timer_key(&timer), value, touched });
+                    commit.writes.push(TableWrite {
+                        operator,
+                        table: TIMERS.number,
+                        partition,
+                        key: timer_key(&timer),
+                        value,
+                        touched,
+                    });
                 }
             }
             let row = state.clock.row();
             if row != state.saved {
                 let value = Some(encode(&hosting, operator, &Message::from(row.clone()))?);
-                commit.writes.push(TableWrite { operator, table: CLOCK.number, partition, key: Vec::new(), value, touched });
+                commit.writes.push(TableWrite {
+                    operator,
+                    table: CLOCK.number,
+                    partition,
+                    key: Vec::new(),
+                    value,
+                    touched,
+                });
                 state.saved = row;
             }
         }
@@ -383,7 +449,8 @@ impl Task {
             Some(message) if record.value.is_none() => encode(&self.hosting, operator, message)?,
             _ => record.value.clone().unwrap_or_default(),
         };
-        let kept = record.topic.name != IMAGES.name && bytes.len() < (DEAD_LETTER.record_bytes_max / 2) as usize;
+        let kept =
+            record.topic.name != IMAGES.name && bytes.len() < (DEAD_LETTER.record_bytes_max / 2) as usize;
         let session = record.key.clone().map(Key::from_bytes);
         let ids = session.as_ref().and_then(Key::session);
         let letter = DeadLetter {
@@ -415,7 +482,11 @@ impl Task {
         Ok(())
     }
 
-    fn step_record(&self, ranges: &[(&'static TopicSpec, u64, u64)], time: TimeMs) -> Result<NewRecord, RunnerError> {
+    fn step_record(
+        &self,
+        ranges: &[(&'static TopicSpec, u64, u64)],
+        time: TimeMs,
+    ) -> Result<NewRecord, RunnerError> {
         let group = self.hosting.name();
         let signed = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
         let range = |(topic, from, to): &(&'static TopicSpec, u64, u64)| StepRange {
@@ -449,7 +520,10 @@ struct Ready {
 }
 
 /// Brings the records of a step into their order: by time, topic and offset, each topic in order of its offsets.
-fn merge(records: Vec<LogRecord>, ranges: &mut Vec<(&'static TopicSpec, u64, u64)>) -> impl Iterator<Item = LogRecord> {
+fn merge(
+    records: Vec<LogRecord>,
+    ranges: &mut Vec<(&'static TopicSpec, u64, u64)>,
+) -> impl Iterator<Item = LogRecord> {
     let mut queues: Vec<VecDeque<LogRecord>> = Vec::new();
     for record in records {
         match ranges.iter_mut().position(|(topic, ..)| topic.name == record.topic.name) {
@@ -464,14 +538,24 @@ fn merge(records: Vec<LogRecord>, ranges: &mut Vec<(&'static TopicSpec, u64, u64
         }
     }
     std::iter::from_fn(move || {
-        let heads = queues.iter().enumerate().filter_map(|(place, queue)| queue.front().map(|head| (head.time, head.topic.name, place)));
+        let heads = queues
+            .iter()
+            .enumerate()
+            .filter_map(|(place, queue)| queue.front().map(|head| (head.time, head.topic.name, place)));
         let (_, _, place) = heads.min()?;
         queues[place].pop_front()
     })
 }
 
 /// Looks at some rows of each table whose rows expire, and deletes those that have.
-fn purge(hosting: &Hosting, bus: &dyn Bus, index: usize, partition: u32, state: &mut OperatorState, commit: &mut Commit) -> Result<(), RunnerError> {
+fn purge(
+    hosting: &Hosting,
+    bus: &dyn Bus,
+    index: usize,
+    partition: u32,
+    state: &mut OperatorState,
+    commit: &mut Commit,
+) -> Result<(), RunnerError> {
     let descriptor = hosting.operators[index].descriptor();
     let time = state.clock.time();
     if time < state.purged_at.saturating_add(PURGE_INTERVAL_MS) {
@@ -491,7 +575,14 @@ fn purge(hosting: &Hosting, bus: &dyn Bus, index: usize, partition: u32, state: 
             let expired = row.touched.saturating_add(ttl_ms) < time;
             if expired && !state.tables.is_written(table.number, &key) {
                 let (operator, table) = (descriptor.name, table.number);
-                commit.writes.push(TableWrite { operator, table, partition, key, value: None, touched: time });
+                commit.writes.push(TableWrite {
+                    operator,
+                    table,
+                    partition,
+                    key,
+                    value: None,
+                    touched: time,
+                });
             }
         }
     }
@@ -509,7 +600,9 @@ fn decode(hosting: &Hosting, record: &LogRecord) -> Result<Result<Message, Rejec
         return Ok(Err(Reject::new("too_large", detail)));
     }
     match Message::decode(&hosting.codec, record.topic, bytes) {
-        Err(error @ DecodeError::RegistryUnavailable { .. }) => Err(BusError::abort("look a schema up", error).into()),
+        Err(error @ DecodeError::RegistryUnavailable { .. }) => {
+            Err(BusError::abort("look a schema up", error).into())
+        }
         decoded => Ok(decoded.map_err(|error| Reject::new("undecodable", error.to_string()))),
     }
 }
@@ -522,11 +615,14 @@ fn encode(hosting: &Hosting, operator: &'static str, message: &Message) -> Resul
 
 /// Loads what a marker names, if it is not loaded yet.
 fn ensure_loaded(hosting: &Hosting, bus: &dyn Bus, kind: &str, hash: &str) -> Result<(), RunnerError> {
-    let Some(library) = hosting.libraries.iter().find(|library| library.kind() == kind) else { return Ok(()) };
+    let Some(library) = hosting.libraries.iter().find(|library| library.kind() == kind) else {
+        return Ok(());
+    };
     if library.has(hash) {
         return Ok(());
     }
-    let failed = |reason: String| RunnerError::Control { kind: kind.to_owned(), hash: hash.to_owned(), reason };
+    let failed =
+        |reason: String| RunnerError::Control { kind: kind.to_owned(), hash: hash.to_owned(), reason };
     let records = bus.read_compacted(library.topic())?;
     let record = records.into_iter().find(|record| record.key.as_deref() == Some(hash.as_bytes()));
     let record = record.ok_or_else(|| failed(format!("topic {} does not hold it", library.topic().name)))?;
@@ -534,7 +630,12 @@ fn ensure_loaded(hosting: &Hosting, bus: &dyn Bus, kind: &str, hash: &str) -> Re
     library.load(&message).map_err(failed)
 }
 
-fn decode_clock(hosting: &Hosting, operator: &'static str, partition: u32, row: &Row) -> Result<Clock, RunnerError> {
+fn decode_clock(
+    hosting: &Hosting,
+    operator: &'static str,
+    partition: u32,
+    row: &Row,
+) -> Result<Clock, RunnerError> {
     let state = |source| RunnerError::State { operator, table: CLOCK.name, partition, source };
     hosting.codec.decode::<Clock>(&row.value).map_err(state)
 }

@@ -50,7 +50,8 @@ pub(crate) fn rejected(operator: &'static str, reason: &'static str) {
 }
 
 pub(crate) fn decisions(outcome: &str, cause: &str, count: u64) {
-    counter!("tamiz_decisions_total", "outcome" => outcome.to_owned(), "cause" => cause.to_owned()).increment(count);
+    counter!("tamiz_decisions_total", "outcome" => outcome.to_owned(), "cause" => cause.to_owned())
+        .increment(count);
 }
 
 pub(crate) fn decided(now: TimeMs, due_at: &[TimeMs]) {

@@ -75,7 +75,11 @@ struct Partition<'a> {
 }
 
 impl<'a> Partition<'a> {
-    fn new(recording: &'a dyn Recording, hosting: &'a Arc<Hosting>, number: u32) -> Result<Self, ReplayError> {
+    fn new(
+        recording: &'a dyn Recording,
+        hosting: &'a Arc<Hosting>,
+        number: u32,
+    ) -> Result<Self, ReplayError> {
         if recording.begins_at(&STEPS, number)? > 0 {
             return Err(ReplayError::Missing { topic: STEPS.name.to_owned(), partition: number, offset: 0 });
         }
@@ -86,7 +90,8 @@ impl<'a> Partition<'a> {
 
     fn run(mut self, replayed: &mut Replayed) -> Result<(), ReplayError> {
         let mut steps = Cursor::new(self.recording, &STEPS, self.number);
-        let mut task = Task::restore(Arc::clone(self.hosting), &self.tables, self.number).map_err(|source| self.failed(0, source))?;
+        let mut task = Task::restore(Arc::clone(self.hosting), &self.tables, self.number)
+            .map_err(|source| self.failed(0, source))?;
         while let Some(record) = steps.next()? {
             let step = self.read_step(&record)?;
             if step.group != self.group {
@@ -96,7 +101,8 @@ impl<'a> Partition<'a> {
             let records = self.read_ranges(&step, &record)?;
             replayed.steps += 1;
             replayed.records += records.len() as u64;
-            let commit = task.run(&self.tables, records).map_err(|source| self.failed(record.offset, source))?;
+            let commit =
+                task.run(&self.tables, records).map_err(|source| self.failed(record.offset, source))?;
             self.tables.apply(commit.writes);
             for decision in commit.records.into_iter().filter(|record| record.topic.name == DECISIONS.name) {
                 replayed.decisions += 1;
@@ -121,7 +127,8 @@ impl<'a> Partition<'a> {
     fn read_ranges(&self, step: &StepRecord, record: &LogRecord) -> Result<Vec<LogRecord>, ReplayError> {
         let mut records = Vec::new();
         for read in &step.ranges {
-            let topic = topic::find(&read.topic).ok_or_else(|| self.unusable(record, format!("there is no topic {}", read.topic)))?;
+            let topic = topic::find(&read.topic)
+                .ok_or_else(|| self.unusable(record, format!("there is no topic {}", read.topic)))?;
             let (Ok(from), Ok(to)) = (u64::try_from(read.from), u64::try_from(read.to)) else {
                 return Err(self.unusable(record, format!("an offset of topic {} is negative", read.topic)));
             };
@@ -148,7 +155,8 @@ impl<'a> Partition<'a> {
         if outcome.differences.len() == DIFFERENCES_MAX {
             return;
         }
-        let key = published.as_ref().or(replayed.as_ref()).and_then(|(key, _)| key.clone()).map(Key::from_bytes);
+        let key =
+            published.as_ref().or(replayed.as_ref()).and_then(|(key, _)| key.clone()).map(Key::from_bytes);
         let session = key.as_ref().and_then(Key::session);
         outcome.differences.push(Difference {
             partition: self.number,

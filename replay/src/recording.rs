@@ -15,7 +15,13 @@ pub trait Recording {
     fn begins_at(&self, topic: &'static TopicSpec, partition: u32) -> Result<u64, ReplayError>;
 
     /// Returns up to `records_max` committed records of a partition from an offset on, in order.
-    fn records(&self, topic: &'static TopicSpec, partition: u32, from: u64, records_max: usize) -> Result<Vec<LogRecord>, ReplayError>;
+    fn records(
+        &self,
+        topic: &'static TopicSpec,
+        partition: u32,
+        from: u64,
+        records_max: usize,
+    ) -> Result<Vec<LogRecord>, ReplayError>;
 
     /// Returns the last record of each key of a compacted topic.
     fn compacted(&self, topic: &'static TopicSpec) -> Result<Vec<LogRecord>, ReplayError>;
@@ -31,7 +37,13 @@ impl Recording for Arc<LocalLog> {
         Ok(first.first().map_or_else(|| self.end(topic, partition), |record| record.offset))
     }
 
-    fn records(&self, topic: &'static TopicSpec, partition: u32, from: u64, records_max: usize) -> Result<Vec<LogRecord>, ReplayError> {
+    fn records(
+        &self,
+        topic: &'static TopicSpec,
+        partition: u32,
+        from: u64,
+        records_max: usize,
+    ) -> Result<Vec<LogRecord>, ReplayError> {
         Ok(self.read(topic, partition, from, records_max)?)
     }
 
@@ -63,7 +75,8 @@ impl<'a> Cursor<'a> {
         if let Some(record) = self.read.next() {
             return Ok(Some(record));
         }
-        self.read = self.recording.records(self.topic, self.partition, self.next, RECORDS_AT_ONCE)?.into_iter();
+        self.read =
+            self.recording.records(self.topic, self.partition, self.next, RECORDS_AT_ONCE)?.into_iter();
         let record = self.read.next();
         if let Some(last) = self.read.as_slice().last().or(record.as_ref()) {
             self.next = last.offset + 1;

@@ -19,7 +19,10 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn new(recording: &dyn Recording, compacted: &[&'static TopicSpec]) -> Result<Self, crate::ReplayError> {
+    pub(crate) fn new(
+        recording: &dyn Recording,
+        compacted: &[&'static TopicSpec],
+    ) -> Result<Self, crate::ReplayError> {
         let read = |topic: &&'static TopicSpec| Ok((topic.name, recording.compacted(topic)?));
         let compacted = compacted.iter().map(read).collect::<Result<_, crate::ReplayError>>()?;
         Ok(Self { rows: BTreeMap::new(), compacted })
@@ -54,7 +57,13 @@ impl Bus for Tables {
         Err(refused("rewind"))
     }
 
-    fn get(&self, operator: &'static str, table: &TableSpec, _partition: u32, key: &[u8]) -> Result<Option<Row>, BusError> {
+    fn get(
+        &self,
+        operator: &'static str,
+        table: &TableSpec,
+        _partition: u32,
+        key: &[u8],
+    ) -> Result<Option<Row>, BusError> {
         Ok(self.rows.get(&(operator, table.number, key.to_vec())).cloned())
     }
 

@@ -179,7 +179,11 @@ impl Codec {
         }
         let writer = self.writer(id)?;
         let name = writer.name().map(|name| name.fullname(None));
-        Ok(name.and_then(|name| LOADED.iter().position(|loaded| loaded.full.name().map(|own| own.fullname(None)) == Some(name.clone()))))
+        Ok(name.and_then(|name| {
+            LOADED
+                .iter()
+                .position(|loaded| loaded.full.name().map(|own| own.fullname(None)) == Some(name.clone()))
+        }))
     }
 
     fn resolve<T: Record>(&self, id: u32, mut datum: &[u8]) -> Result<T, DecodeError> {
@@ -211,11 +215,15 @@ impl Codec {
             return Ok(schema);
         }
         let unknown = |reason: String| DecodeError::UnknownSchema { id, reason };
-        let source = self.source.as_ref().ok_or_else(|| unknown("no schema registry is configured".into()))?;
+        let source =
+            self.source.as_ref().ok_or_else(|| unknown("no schema registry is configured".into()))?;
         let json = source.schema(id).map_err(|reason| DecodeError::RegistryUnavailable { id, reason })?;
         let json = json.ok_or_else(|| unknown("the schema registry does not have it".into()))?;
         let schema = Arc::new(parse(&json).map_err(unknown)?);
-        self.writers.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id, Arc::clone(&schema));
+        self.writers
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(id, Arc::clone(&schema));
         Ok(schema)
     }
 }
@@ -280,7 +288,11 @@ mod tests {
             session_id: "s-1".into(),
             name: "ip".into(),
             data: BTreeMap::from([("ip.tor".into(), "sha256:00".into())]),
-            body: Some(SignalBody::IpSignal(IpSignal { tor: Some(true), asn: Some(64512), ..IpSignal::default() })),
+            body: Some(SignalBody::IpSignal(IpSignal {
+                tor: Some(true),
+                asn: Some(64512),
+                ..IpSignal::default()
+            })),
             sealed: Some(vec![Sealed { nonce: vec![1, 2].into(), ..Sealed::default() }]),
             ..Signal::default()
         }
@@ -371,6 +383,9 @@ mod tests {
         bytes[4] = 8;
         assert!(matches!(codec.decode::<Session>(&bytes), Err(DecodeError::UnknownSchema { id: 8, .. })));
         bytes[4] = 9;
-        assert!(matches!(codec.decode::<Session>(&bytes), Err(DecodeError::RegistryUnavailable { id: 9, .. })));
+        assert!(matches!(
+            codec.decode::<Session>(&bytes),
+            Err(DecodeError::RegistryUnavailable { id: 9, .. })
+        ));
     }
 }

@@ -30,7 +30,9 @@ impl Session {
         match (first, rest) {
             ("attachments" | "attributes", None) | ("attributes", Some(_)) => true,
             ("session_id", _) => false,
-            (_, None) => leaves.iter().any(|leaf| leaf.name == path || leaf.name.split('.').next() == Some(first)),
+            (_, None) => {
+                leaves.iter().any(|leaf| leaf.name == path || leaf.name.split('.').next() == Some(first))
+            }
             _ => leaves.iter().any(|leaf| {
                 leaf.name == path || leaf.name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
             }),
@@ -128,7 +130,9 @@ mod tests {
 
     #[test]
     fn paths_are_known_by_the_schema() {
-        for path in ["email", "device", "device.os", "attributes.anything", "attachments", "document.sdk.authentic"] {
+        for path in
+            ["email", "device", "device.os", "attributes.anything", "attachments", "document.sdk.authentic"]
+        {
             assert!(Session::knows_path(path), "{path}");
         }
         for path in ["session_id", "e-mail", "device.colour", "devic"] {

@@ -168,7 +168,10 @@ impl Reach {
                 let client = Client::of_settings(config)?;
                 client.check().with_context(|| {
                     let folder = config.embedded.folder.display();
-                    format!("the log in {folder} is open in another process, which was asked at {}", client.url())
+                    format!(
+                        "the log in {folder} is open in another process, which was asked at {}",
+                        client.url()
+                    )
                 })?;
                 Ok(Self::Http(client))
             }

@@ -162,7 +162,9 @@ fn tell(progress: &mut Progress, step: &geodata::Progress<'_>) {
         geodata::Progress::Fetching { name, source, size_bytes } => {
             progress.note(&format!("{name}: fetching {} from {source}", megabytes(*size_bytes)));
         }
-        geodata::Progress::Waiting { name, elapsed_s } => progress.show(|| format!("{name}: fetching, {elapsed_s} s")),
+        geodata::Progress::Waiting { name, elapsed_s } => {
+            progress.show(|| format!("{name}: fetching, {elapsed_s} s"))
+        }
         geodata::Progress::Checking { name, file } => progress.show(|| format!("{name}: checking {file}")),
         geodata::Progress::Installed { name } => progress.note(&format!("{name}: installed")),
         // A step that this command does not know of yet is none that it has to tell.
@@ -233,9 +235,9 @@ fn note(data_set: &ManifestDataSet, status: &DataSetStatus, now: TimeMs) -> Opti
         InstallState::Damaged { reason } => {
             Some(format!("{name} is damaged: {reason}; run `tamiz assets install --set {name}`"))
         }
-        InstallState::OtherVersion { source } => {
-            Some(format!("{name} is installed from {source}; run `tamiz assets install --set {name}` to change it"))
-        }
+        InstallState::OtherVersion { source } => Some(format!(
+            "{name} is installed from {source}; run `tamiz assets install --set {name}` to change it"
+        )),
         InstallState::Installed if is_stale(data_set, now) => {
             let limit = data_set.age_days_max.unwrap_or_default();
             Some(format!(
@@ -335,7 +337,10 @@ mod tests {
         assert!(told(InstallState::Missing).contains("tamiz assets install"));
         assert!(told(InstallState::Damaged { reason: "it is gone".into() }).contains("it is gone"));
         assert_eq!(told(InstallState::Installed), "");
-        assert!(note(tor, &status(InstallState::Installed), TimeMs::MAX / 2).is_some_and(|note| note.contains("out of date")));
+        assert!(
+            note(tor, &status(InstallState::Installed), TimeMs::MAX / 2)
+                .is_some_and(|note| note.contains("out of date"))
+        );
         refuse_unusable(&manifest, &[status(InstallState::Installed)]).expect("nothing is wrong");
         let error = refuse_unusable(&manifest, &[status(InstallState::Missing)]).expect_err("it is missing");
         assert!(error.to_string().contains("ip.tor"));

@@ -43,7 +43,8 @@ impl Client {
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
             bail!("--url {url:?} begins with neither http:// nor https://");
         }
-        let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(RootCerts::PlatformVerifier);
+        let tls =
+            TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(RootCerts::PlatformVerifier);
         // A proxy of the environment is for what is elsewhere, and would look for this machine in vain.
         let proxy = if is_here(&uri) { None } else { ureq::Proxy::try_from_env() };
         let agent = ureq::Agent::config_builder()
@@ -87,7 +88,8 @@ impl Client {
                 .send(lines)
                 .with_context(|| self.unreachable())?;
             let status = response.status();
-            let pause = response.headers().get("retry-after").and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+            let pause =
+                response.headers().get("retry-after").and_then(|seconds| seconds.to_str().ok()?.parse().ok());
             let text = read(&mut response).with_context(|| self.unreachable())?;
             let may_pass = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             if may_pass && attempt < TRIES_MAX {
@@ -112,9 +114,9 @@ impl Client {
         let (status, text) = self.get(&format!("/v1/decisions/{session_id}?tenant={tenant}"))?;
         match status {
             StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => {
-                Ok(Some(serde_json::from_str(&text).with_context(|| format!("{} answers no decision", self.url))?))
-            }
+            status if status.is_success() => Ok(Some(
+                serde_json::from_str(&text).with_context(|| format!("{} answers no decision", self.url))?,
+            )),
             status => bail!("{} does not tell the decision: {}", self.url, detail(status, &text)),
         }
     }
@@ -146,7 +148,10 @@ impl Client {
     }
 
     fn unreachable(&self) -> String {
-        format!("no answer from {}; is `tamiz up` running there? --url or http.listen names another address", self.url)
+        format!(
+            "no answer from {}; is `tamiz up` running there? --url or http.listen names another address",
+            self.url
+        )
     }
 }
 
@@ -162,7 +167,8 @@ fn problems(text: &str) -> Vec<(usize, String)> {
         let part = |name: &str| problem[name].as_str().filter(|part| !part.is_empty());
         let index = usize::try_from(problem["index"].as_u64()?).ok()?;
         let path = part("path").map_or_else(String::new, |path| format!("{path}: "));
-        let advice = part("suggestion").map_or_else(String::new, |meant| format!(", did you mean {meant:?}?"));
+        let advice =
+            part("suggestion").map_or_else(String::new, |meant| format!(", did you mean {meant:?}?"));
         let hint = part("hint").map_or_else(String::new, |hint| format!("; {hint}"));
         Some((index, format!("{path}{}{advice}{hint}", part("message").unwrap_or("refused"))))
     };
@@ -198,7 +204,9 @@ fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -288,7 +296,8 @@ mod tests {
     fn events_are_read_and_comments_are_not() {
         let text = ": connected\nretry: 1000\n\nevent: decision\nid: d-1\ndata: {\"a\":1}\n\n: keep-alive\n\n\
                     id:d-2\r\ndata:two\r\ndata: lines\r\n\r\nid: d-3\ndata: cut off\n";
-        let expected = [(Some("d-1".to_owned()), "{\"a\":1}".to_owned()), (Some("d-2".into()), "two\nlines".into())];
+        let expected =
+            [(Some("d-1".to_owned()), "{\"a\":1}".to_owned()), (Some("d-2".into()), "two\nlines".into())];
         assert_eq!(events(text), expected);
         assert_eq!(events(""), []);
         assert_eq!(events("data\n\n"), [(None, String::new())]);
@@ -320,7 +329,12 @@ mod tests {
         assert_eq!(reachable("0.0.0.0:8080"), "127.0.0.1:8080");
         assert_eq!(reachable("[::]:80"), "[::1]:80");
         assert_eq!(reachable("10.0.0.7:80"), "10.0.0.7:80");
-        for (url, here) in [("http://127.0.0.1:1", true), ("http://[::1]/", true), ("http://localhost", true), ("http://h", false)] {
+        for (url, here) in [
+            ("http://127.0.0.1:1", true),
+            ("http://[::1]/", true),
+            ("http://localhost", true),
+            ("http://h", false),
+        ] {
             assert_eq!(is_here(&url.parse().expect("it is a URL")), here, "{url}");
         }
         assert_eq!(percent_encoded("a/b ñ"), "a%2Fb%20%C3%B1");

@@ -122,7 +122,14 @@ fn new_record(
     value: Vec<u8>,
     time: TimeMs,
 ) -> NewRecord {
-    NewRecord { topic, partition, key: key.map(<[u8]>::to_vec), value: Some(value), headers: Vec::new(), time }
+    NewRecord {
+        topic,
+        partition,
+        key: key.map(<[u8]>::to_vec),
+        value: Some(value),
+        headers: Vec::new(),
+        time,
+    }
 }
 
 /// Reads the text of a rule set. Of a file that is too large for one, no more is read than shows that it is.
@@ -233,7 +240,9 @@ impl Watched {
         }
         match read.and_then(|source| self.publish(&source)) {
             // The next look tries again.
-            Err(error @ (ControlError::Bus(_) | ControlError::Decode(_))) => return failed(&self.file, &error),
+            Err(error @ (ControlError::Bus(_) | ControlError::Decode(_))) => {
+                return failed(&self.file, &error);
+            }
             Err(error) => refused(&self.file, &error),
             Ok(()) => {}
         }
@@ -246,7 +255,12 @@ impl Watched {
         if published.is_new {
             tracing::info!(file, name = published.name, hash = published.hash, "rule set published");
         } else {
-            tracing::info!(file, name = published.name, hash = published.hash, "rule set is in force already");
+            tracing::info!(
+                file,
+                name = published.name,
+                hash = published.hash,
+                "rule set is in force already"
+            );
         }
         Ok(())
     }
@@ -274,5 +288,9 @@ fn refused(file: &Path, error: &ControlError) {
 
 fn failed(file: &Path, error: &ControlError) {
     let file = file.display().to_string();
-    tracing::warn!(file, error = describe_error(error), "the rules could not be published, they will be again");
+    tracing::warn!(
+        file,
+        error = describe_error(error),
+        "the rules could not be published, they will be again"
+    );
 }

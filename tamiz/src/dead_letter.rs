@@ -124,9 +124,8 @@ impl FromStr for Position {
 pub fn run(args: &DeadLetterArgs, config: &Config) -> Result<()> {
     let out = &mut std::io::stdout().lock();
     let access = Access::open_existing(config).map_err(|error| match error {
-        AccessError::InUse { .. } => {
-            anyhow::Error::from(error).context("stop it to look at its dead letters, and start it again afterwards")
-        }
+        AccessError::InUse { .. } => anyhow::Error::from(error)
+            .context("stop it to look at its dead letters, and start it again afterwards"),
         error => error.into(),
     })?;
     match &args.command {
@@ -144,7 +143,8 @@ impl FilterArgs {
     }
 
     fn lets_through(&self, letter: &DeadLetter) -> bool {
-        let is = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+        let is =
+            |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
         is(&self.reason, Some(&letter.reason))
             && is(&self.topic, Some(&letter.topic))
             && is(&self.tenant, letter.tenant.as_deref())
@@ -191,7 +191,8 @@ pub fn list(args: &ListArgs, access: &Access, out: &mut dyn Write) -> Result<()>
         return Ok(());
     }
     write_table(&newest, out)?;
-    let by_reason: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {}", plain(reason))).collect();
+    let by_reason: Vec<String> =
+        reasons.iter().map(|(reason, count)| format!("{count} {}", plain(reason))).collect();
     writeln!(out, "\n{} ({})", counted(count, "dead letter"), by_reason.join(", "))?;
     if count > newest.len() as u64 {
         writeln!(out, "the newest {} are listed; --limit lists more", newest.len())?;
@@ -200,7 +201,8 @@ pub fn list(args: &ListArgs, access: &Access, out: &mut dyn Write) -> Result<()>
 }
 
 fn write_table(letters: &VecDeque<(Position, DeadLetter)>, out: &mut dyn Write) -> Result<()> {
-    let header = ["position", "time", "from", "refused by", "reason", "attempts", "kept", "session", "detail"];
+    let header =
+        ["position", "time", "from", "refused by", "reason", "attempts", "kept", "session", "detail"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for (position, letter) in letters {
         let session = letter.tenant.as_deref().zip(letter.session_id.as_deref());
@@ -212,7 +214,8 @@ fn write_table(letters: &VecDeque<(Position, DeadLetter)>, out: &mut dyn Write) 
             plain(&letter.reason).into_owned(),
             letter.attempts.to_string(),
             if letter.value.is_some() { "yes" } else { "no" }.to_owned(),
-            session.map_or_else(|| "-".to_owned(), |(tenant, id)| plain(&format!("{tenant}/{id}")).into_owned()),
+            session
+                .map_or_else(|| "-".to_owned(), |(tenant, id)| plain(&format!("{tenant}/{id}")).into_owned()),
             plain(&shortened(&letter.detail)).into_owned(),
         ]);
     }
@@ -256,7 +259,8 @@ pub fn retry(args: &RetryArgs, access: &Access, config: &Config, out: &mut dyn W
         bail!("which letters? name them with --offset, --reason, --topic or --tenant, or hand back --all");
     }
     let chosen = choose(args, access)?;
-    let mut retry = Retry { access, config, is_dry: args.dry_run, batch: Vec::new(), bytes: 0, done: Vec::new() };
+    let mut retry =
+        Retry { access, config, is_dry: args.dry_run, batch: Vec::new(), bytes: 0, done: Vec::new() };
     let mut refused: Vec<(Position, String)> = Vec::new();
     let mut progress = Progress::new(args.json);
     let mut left = chosen.len();
@@ -317,9 +321,10 @@ fn can_be_handed_back(letter: &DeadLetter, codec: &Codec) -> Result<(), String> 
         return Err(format!("its bytes ({size}) were not kept; publish the record again from its source"));
     };
     match codec.type_of(value) {
-        Ok(Some(index)) if !topic.records.contains(&index) => {
-            Err(format!("its bytes are a {}, which has no place in topic {}", PUBLISHED[index].file, topic.name))
-        }
+        Ok(Some(index)) if !topic.records.contains(&index) => Err(format!(
+            "its bytes are a {}, which has no place in topic {}",
+            PUBLISHED[index].file, topic.name
+        )),
         // What cannot be decoded now may be so because a schema was missing, and is worth another try.
         _ => Ok(()),
     }
@@ -373,19 +378,29 @@ impl Retry<'_> {
             return Ok(());
         }
         let before = self.done.len() - batch.len();
-        access::publish(self.access, batch, self.config)
-            .with_context(|| format!("cannot hand back more than the first {}", counted(before as u64, "letter")))
+        access::publish(self.access, batch, self.config).with_context(|| {
+            format!("cannot hand back more than the first {}", counted(before as u64, "letter"))
+        })
     }
 }
 
-fn tell(args: &RetryArgs, done: &[Position], refused: &[(Position, String)], out: &mut dyn Write) -> Result<()> {
+fn tell(
+    args: &RetryArgs,
+    done: &[Position],
+    refused: &[(Position, String)],
+    out: &mut dyn Write,
+) -> Result<()> {
     if args.json {
         let refusals: Vec<Value> = refused
             .iter()
             .map(|(position, reason)| json!({ "position": position.to_string(), "reason": reason }))
             .collect();
         let positions: Vec<String> = done.iter().map(Position::to_string).collect();
-        writeln!(out, "{}", json!({ "dry_run": args.dry_run, "handed_back": positions, "refused": refusals }))?;
+        writeln!(
+            out,
+            "{}",
+            json!({ "dry_run": args.dry_run, "handed_back": positions, "refused": refusals })
+        )?;
         return Ok(());
     }
     for (position, reason) in refused.iter().take(REFUSALS_SHOWN) {
@@ -395,7 +410,11 @@ fn tell(args: &RetryArgs, done: &[Position], refused: &[(Position, String)], out
         writeln!(out, "and {} more", refused.len() - REFUSALS_SHOWN)?;
     }
     let done = counted(done.len() as u64, "dead letter");
-    writeln!(out, "{}", if args.dry_run { format!("{done} would be handed back") } else { format!("{done} handed back") })?;
+    writeln!(
+        out,
+        "{}",
+        if args.dry_run { format!("{done} would be handed back") } else { format!("{done} handed back") }
+    )?;
     Ok(())
 }
 

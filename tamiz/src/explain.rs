@@ -122,7 +122,8 @@ impl<'a> Found<'a> {
     }
 
     fn is_wanted(&self, tenant: &str, session_id: &str) -> bool {
-        session_id == self.args.session_id && self.args.tenant.as_deref().is_none_or(|wanted| wanted == tenant)
+        session_id == self.args.session_id
+            && self.args.tenant.as_deref().is_none_or(|wanted| wanted == tenant)
     }
 
     fn read_file(&mut self, file: &Path) -> Result<()> {
@@ -180,7 +181,8 @@ impl<'a> Found<'a> {
             read += 1;
             progress.show(|| format!("{} read", counted(read, "decision")));
             let key = record.key.clone().map(Key::from_bytes);
-            let (Some((of, session_id)), Some(bytes)) = (key.as_ref().and_then(Key::session), &record.value) else {
+            let (Some((of, session_id)), Some(bytes)) = (key.as_ref().and_then(Key::session), &record.value)
+            else {
                 return Ok(ControlFlow::Continue(()));
             };
             if self.is_wanted(of, session_id) && tenant.as_ref().is_none_or(|tenant| tenant == of) {

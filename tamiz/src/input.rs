@@ -8,8 +8,8 @@ use parquet::file::reader::SerializedFileReader;
 use parquet::record::{Field, Row};
 use schemas::Session;
 use schemas::json::{
-    AttachmentFile, AttachmentSource, JsonError, ParsedSession, session_from_json, session_from_value, sessions_from_avro,
-    time_to_text,
+    AttachmentFile, AttachmentSource, JsonError, ParsedSession, session_from_json, session_from_value,
+    sessions_from_avro, time_to_text,
 };
 use serde_json::{Map, Value};
 use std::fs::File;
@@ -108,19 +108,24 @@ fn avro_sessions(
     sessions_from_avro(reader).map(move |session| {
         line += 1;
         let folder = folder.clone();
-        session
-            .map(|session| InputSession { line, session, files: Vec::new(), folder })
-            .map_err(|error| InputError::Broken { name: name.clone(), line: line - 1, source: Box::new(error) })
+        session.map(|session| InputSession { line, session, files: Vec::new(), folder }).map_err(|error| {
+            InputError::Broken { name: name.clone(), line: line - 1, source: Box::new(error) }
+        })
     })
 }
 
 fn parquet_sessions(path: &Path, name: String, folder: PathBuf) -> Result<Sessions> {
-    let file = File::open(path).with_context(|| format!("cannot open {name} as Parquet, which has to be a file"))?;
+    let file =
+        File::open(path).with_context(|| format!("cannot open {name} as Parquet, which has to be a file"))?;
     let reader = SerializedFileReader::new(file).with_context(|| format!("cannot read {name} as Parquet"))?;
     let mut line = 0;
     Ok(Box::new(reader.into_iter().map(move |row| {
         line += 1;
-        let row = row.map_err(|error| InputError::Broken { name: name.clone(), line: line - 1, source: Box::new(error) })?;
+        let row = row.map_err(|error| InputError::Broken {
+            name: name.clone(),
+            line: line - 1,
+            source: Box::new(error),
+        })?;
         let parsed = session_from_value(row_value(&row));
         finished(parsed, &name, line, &folder)
     })))

@@ -9,6 +9,7 @@ mod client;
 pub mod completions;
 pub mod control;
 pub mod dead_letter;
+pub mod expected;
 pub mod explain;
 pub mod input;
 pub mod operators;

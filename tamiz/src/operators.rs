@@ -1,13 +1,19 @@
-//! The operators that a process can host, in the order in which records flow: one line each.
+//! The operators that a process can host: one line each.
 
 use anyhow::{Context, Result, bail};
 use pipeline::{HostContext, Hosting, Registration};
 use schemas::Codec;
 use std::sync::Arc;
 
-/// Every operator.
-pub const OPERATORS: &[&Registration] =
-    &[&intake::REGISTRATION, &ip_intel::REGISTRATION, &geo_risk::REGISTRATION, &fusion::REGISTRATION];
+/// Every operator, in the order in which records flow.
+pub const OPERATORS: &[&Registration] = &[
+    &intake::REGISTRATION,
+    // Those that judge a stage, each on its own.
+    &ip_intel::REGISTRATION,
+    &geo_risk::REGISTRATION,
+    // Reads what all of them write.
+    &fusion::REGISTRATION,
+];
 
 /// Returns the registrations of names, in the order in which records flow.
 pub fn registered(names: &[String]) -> Result<Vec<&'static Registration>> {
@@ -28,6 +34,7 @@ pub fn join(context: &HostContext, hosted: &[String], codec: Arc<Codec>) -> Resu
     if hosted.is_empty() {
         bail!("no operator is to be hosted");
     }
-    let hosting = pipeline::host::join(context, &hosted, &deployment, codec).context("cannot join the operators")?;
+    let hosting =
+        pipeline::host::join(context, &hosted, &deployment, codec).context("cannot join the operators")?;
     Ok(Arc::new(hosting))
 }

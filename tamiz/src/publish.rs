@@ -233,7 +233,8 @@ impl Publisher<'_> {
 
     fn finish(mut self) -> Report {
         if self.report.problems > PROBLEMS_SHOWN {
-            self.progress.tell(&format!("and {} more", counted(self.report.problems - PROBLEMS_SHOWN, "problem")));
+            self.progress
+                .tell(&format!("and {} more", counted(self.report.problems - PROBLEMS_SHOWN, "problem")));
         }
         self.report
     }
@@ -336,7 +337,12 @@ impl LogSink {
         let mut value = Vec::with_capacity(SESSION_BYTES);
         self.access.codec.encode(record, &mut value)?;
         if value.len() > topic.record_bytes_max as usize {
-            bail!("{} bytes are more than the {} of topic {}", value.len(), topic.record_bytes_max, topic.name);
+            bail!(
+                "{} bytes are more than the {} of topic {}",
+                value.len(),
+                topic.record_bytes_max,
+                topic.name
+            );
         }
         Ok(NewRecord {
             topic,
@@ -481,7 +487,8 @@ mod tests {
         let hash = schemas::sha256_hex(b"abc");
         let image = super::image(&session(Some(&hash)), "i-1", b"abc".to_vec()).expect("the hash is right");
         assert_eq!((image.size, image.sha256.as_str()), (3, hash.as_str()));
-        let error = super::image(&session(Some(&hash)), "i-1", b"abd".to_vec()).expect_err("the hash is wrong");
+        let error =
+            super::image(&session(Some(&hash)), "i-1", b"abd".to_vec()).expect_err("the hash is wrong");
         assert!(error.to_string().contains("SHA-256"));
         super::image(&session(None), "i-2", Vec::new()).expect_err("there is no such attachment");
         let large = vec![0; ATTACHMENT_BYTES_MAX + 1];

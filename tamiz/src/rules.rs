@@ -166,7 +166,8 @@ fn check_file(file: &Path) -> Result<(Option<String>, Vec<Diagnostic>)> {
         None => RuleSet::load(&control::read_rules(file)?, fusion::catalogue())
             .map(|rules| format!("ok, {} of {:?}, {}", counted_rules(&rules), rules.name(), rules.hash())),
         Some(beside) => {
-            let rules = load(&beside).with_context(|| format!("cannot check the cases {}", file.display()))?;
+            let rules =
+                load(&beside).with_context(|| format!("cannot check the cases {}", file.display()))?;
             rules::run_cases(&rules, fusion::catalogue(), &control::read_rules(file)?)
                 .map(|report| format!("ok, {}", counted(report.results.len() as u64, "case")))
         }
@@ -234,7 +235,10 @@ fn write_report(
     for result in &report.results {
         let verdict = if result.failure.is_some() { "FAILED" } else { "ok" };
         if !is_quiet || result.failure.is_some() {
-            let place = result.failure.as_ref().map(|failure| format!("{}:{}: {failure}", file.display(), result.line));
+            let place = result
+                .failure
+                .as_ref()
+                .map(|failure| format!("{}:{}: {failure}", file.display(), result.line));
             let cells = [verdict, &result.rule, &plain(&result.name), &place.unwrap_or_default()];
             rows.push(cells.map(str::to_owned).to_vec());
         }
@@ -260,9 +264,7 @@ fn write_report(
 }
 
 fn report_to_json(report: &CaseReport, rules: &RuleSet, file: &Path) -> Value {
-    let case = |result: &rules::CaseResult| {
-        json!({ "name": result.name, "rule": result.rule, "line": result.line, "failure": result.failure })
-    };
+    let case = |result: &rules::CaseResult| json!({ "name": result.name, "rule": result.rule, "line": result.line, "failure": result.failure });
     json!({
         "passed": report.passed(),
         "rule_set": rules.hash(),
@@ -326,8 +328,7 @@ fn catalogue(args: &CatalogueArgs, out: &mut dyn Write) -> Result<()> {
     let entries = fusion::catalogue().entries().iter().filter(|entry| entry.name.starts_with(&args.prefix));
     let entries: Vec<_> = entries.collect();
     if args.json {
-        let entry =
-            |entry: &&rules::Entry| json!({ "name": entry.name, "type": entry.value_type.as_str(), "doc": entry.doc });
+        let entry = |entry: &&rules::Entry| json!({ "name": entry.name, "type": entry.value_type.as_str(), "doc": entry.doc });
         writeln!(out, "{}", Value::from(entries.iter().map(entry).collect::<Vec<_>>()))?;
         return Ok(());
     }
@@ -336,7 +337,9 @@ fn catalogue(args: &CatalogueArgs, out: &mut dyn Write) -> Result<()> {
         let meant = crate::text::likest(&args.prefix, names).map(|name| format!(", did you mean {name:?}?"));
         bail!("no name begins with {:?}{}", args.prefix, meant.unwrap_or_default());
     }
-    let row = |entry: &&rules::Entry| vec![entry.name.clone(), entry.value_type.as_str().to_owned(), entry.doc.clone()];
+    let row = |entry: &&rules::Entry| {
+        vec![entry.name.clone(), entry.value_type.as_str().to_owned(), entry.doc.clone()]
+    };
     Ok(columns(out, &[Side::Left; 3], &entries.iter().map(row).collect::<Vec<_>>())?)
 }
 
@@ -391,7 +394,8 @@ mod tests {
         assert!(geo.contains("geo.location.inside_prison      bool    Within a prison"), "{geo}");
         let error = text("ip.tro", false).expect_err("there is no such name").to_string();
         assert!(error.contains("did you mean \"ip.tor\"?"), "{error}");
-        let json: Value = serde_json::from_str(&text("ip.tor", true).expect("it is there")).expect("it is JSON");
+        let json: Value =
+            serde_json::from_str(&text("ip.tor", true).expect("it is there")).expect("it is JSON");
         assert_eq!((&json[0]["name"], &json[0]["type"]), (&json!("ip.tor"), &json!("bool")));
     }
 }

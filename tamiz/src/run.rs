@@ -1,5 +1,6 @@
 //! `tamiz run`: judges the sessions of a file in memory, with the operators that also run on the log.
 
+use crate::expected::{Comparison, Expectations};
 use crate::input::{self, InputSession};
 use crate::operators;
 use crate::summary::Summary;
@@ -46,6 +47,9 @@ pub struct RunArgs {
     /// Judge by this rule set too, and write only the sessions whose decisions differ.
     #[arg(long, value_name = "FILE", requires = "rules")]
     pub compare: Option<PathBuf>,
+    /// Compare the decisions with these expectations, as `tamiz sample --expected` writes them, and fail where one differs.
+    #[arg(long, value_name = "FILE")]
+    pub expected: Option<PathBuf>,
     /// Append time of every session, in RFC 3339, so that two runs give the same bytes; now, if it is left out.
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
@@ -63,7 +67,9 @@ pub struct RunArgs {
 /// Runs the command.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let at = match &args.at {
-        Some(text) => time_from_text(text).with_context(|| format!("--at {text:?} is not a time in RFC 3339"))?,
+        Some(text) => {
+            time_from_text(text).with_context(|| format!("--at {text:?} is not a time in RFC 3339"))?
+        }
         None => SystemClock.now_ms(),
     };
     let mut engines = vec![Engine::new(config, args.rules.as_deref(), at)?];
@@ -146,11 +152,21 @@ impl Engine {
     fn judge(&mut self, sessions: &[Session]) -> Result<Judged> {
         let mut records = Vec::with_capacity(sessions.len());
         for session in sessions {
-            let key = Key::of_session(session.tenant.as_deref().unwrap_or(intake::DEFAULT_TENANT), &session.session_id);
+            let key = Key::of_session(
+                session.tenant.as_deref().unwrap_or(intake::DEFAULT_TENANT),
+                &session.session_id,
+            );
             let mut value = Vec::with_capacity(1_024);
             self.codec.encode(session, &mut value)?;
             let (key, value) = (Some(key.as_bytes().to_vec()), Some(value));
-            records.push(NewRecord { topic: &SESSIONS, partition: PARTITION, key, value, headers: Vec::new(), time: 0 });
+            records.push(NewRecord {
+                topic: &SESSIONS,
+                partition: PARTITION,
+                key,
+                value,
+                headers: Vec::new(),
+                time: 0,
+            });
         }
         self.log.append(records)?;
         self.work()
@@ -171,7 +187,8 @@ impl Engine {
             judged.decisions.push(self.codec.decode::<Decision>(bytes)?);
         }
         for record in take(&self.log, &DEAD_LETTER, &mut self.letters_read)? {
-            let message = Message::decode(&self.codec, &DEAD_LETTER, record.value.as_deref().unwrap_or_default())?;
+            let message =
+                Message::decode(&self.codec, &DEAD_LETTER, record.value.as_deref().unwrap_or_default())?;
             if let Message::DeadLetter(letter) = message {
                 let session = letter.session_id.as_deref().unwrap_or("unknown");
                 judged.refusals.push(format!("session {session}: {}: {}", letter.reason, letter.detail));
@@ -192,7 +209,8 @@ fn take(log: &LocalLog, topic: &'static TopicSpec, read: &mut u64) -> Result<Vec
 
 /// Loads a rule set, naming every mistake with its place.
 pub fn load_rules(path: &Path) -> Result<RuleSet> {
-    let source = std::fs::read_to_string(path).with_context(|| format!("cannot read rules from {}", path.display()))?;
+    let source = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read rules from {}", path.display()))?;
     RuleSet::load(&source, fusion::catalogue()).map_err(|error| {
         let lines: Vec<String> =
             error.diagnostics.iter().map(|diagnostic| format!("{}:{diagnostic}", path.display())).collect();
@@ -209,9 +227,13 @@ struct Report {
     read: u64,
     problems: u64,
     quiet: bool,
-    /// Last answers of each session by the new and the old rule set, where two are compared.
-    compared: Option<BTreeMap<(String, String), [Option<Answer>; 2]>>,
+    expectations: Option<Expectations>,
+    /// Where two rule sets are compared.
+    compared: Option<Answers>,
 }
+
+/// The last answers of each session, by tenant and id: that of the new rule set and that of the old.
+type Answers = BTreeMap<(String, String), [Option<Answer>; 2]>;
 
 /// What two rule sets may differ in.
 #[derive(Clone, Debug, PartialEq)]
@@ -232,7 +254,8 @@ impl Report {
         let output: Box<dyn Write> = if args.output == Path::new("-") {
             Box::new(BufWriter::new(std::io::stdout()))
         } else {
-            let file = File::create(&args.output).with_context(|| format!("cannot write {}", args.output.display()))?;
+            let file = File::create(&args.output)
+                .with_context(|| format!("cannot write {}", args.output.display()))?;
             Box::new(BufWriter::with_capacity(1 << 20, file))
         };
         let now = Instant::now();
@@ -244,6 +267,7 @@ impl Report {
             read: 0,
             problems: 0,
             quiet: args.quiet,
+            expectations: args.expected.as_deref().map(Expectations::read).transpose()?,
             compared: compares.then(BTreeMap::new),
         })
     }
@@ -265,6 +289,9 @@ impl Report {
         for decision in judged.decisions {
             if engine == 0 {
                 self.summary.add(&decision);
+                if let Some(expectations) = &mut self.expectations {
+                    expectations.note(&decision);
+                }
             }
             match &mut self.compared {
                 Some(compared) => {
@@ -273,7 +300,8 @@ impl Report {
                         risk_score: decision.risk_score,
                         codes: decision.reasons.iter().map(|reason| reason.code.clone()).collect(),
                     };
-                    compared.entry((decision.tenant, decision.session_id)).or_default()[engine] = Some(answer);
+                    compared.entry((decision.tenant, decision.session_id)).or_default()[engine] =
+                        Some(answer);
                 }
                 None => {
                     serde_json::to_writer(&mut self.output, &decision_to_json(&decision))?;
@@ -285,7 +313,8 @@ impl Report {
     }
 
     fn progress(&mut self) {
-        if !self.quiet && std::io::stderr().is_terminal() && self.shown.elapsed() > Duration::from_millis(200) {
+        if !self.quiet && std::io::stderr().is_terminal() && self.shown.elapsed() > Duration::from_millis(200)
+        {
             self.shown = Instant::now();
             eprint!("\r{} sessions", self.read);
         }
@@ -311,7 +340,19 @@ impl Report {
                 eprintln!("{differing}");
             }
             let rate = self.read as f64 / seconds.max(1e-9);
-            eprintln!("{} sessions read in {seconds:.1} s ({rate:.0}/s), {} problems", self.read, self.problems);
+            eprintln!(
+                "{} sessions read in {seconds:.1} s ({rate:.0}/s), {} problems",
+                self.read, self.problems
+            );
+        }
+        if let Some(comparison) = self.expectations.as_ref().map(Expectations::compare) {
+            let Comparison { equal, different, shown } = comparison;
+            if different > 0 {
+                bail!("{different} sessions are not as expected, {equal} are:\n{}", shown.join("\n"));
+            }
+            if !self.quiet {
+                eprintln!("{equal} sessions are as expected, in decision and reasons");
+            }
         }
         if args.strict && self.problems > 0 {
             bail!("{} sessions could not be judged", self.problems);

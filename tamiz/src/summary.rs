@@ -55,7 +55,8 @@ impl Summary {
 
     /// Returns the counts as JSON.
     pub fn to_json(&self) -> serde_json::Value {
-        let outcomes: BTreeMap<&str, u64> = self.outcomes.iter().map(|(outcome, count)| (outcome.as_str(), *count)).collect();
+        let outcomes: BTreeMap<&str, u64> =
+            self.outcomes.iter().map(|(outcome, count)| (outcome.as_str(), *count)).collect();
         serde_json::json!({
             "sessions": self.sessions(),
             "revisions": self.revisions,
@@ -71,7 +72,11 @@ impl fmt::Display for Summary {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sessions = self.sessions() as u64;
         let share = |count: u64| 100.0 * count as f64 / sessions.max(1) as f64;
-        writeln!(out, "{sessions} sessions decided, {} revisions, {} incomplete", self.revisions, self.incomplete)?;
+        writeln!(
+            out,
+            "{sessions} sessions decided, {} revisions, {} incomplete",
+            self.revisions, self.incomplete
+        )?;
         writeln!(out, "\n  {:<34} {:>8} {:>7}", "outcome", "sessions", "share")?;
         for outcome in [Outcome::Pass, Outcome::Review, Outcome::Flag] {
             let count = self.outcomes.get(&outcome).copied().unwrap_or(0);

@@ -107,11 +107,18 @@ pub fn find(name: &str) -> Result<&'static TopicSpec> {
     })
 }
 
-fn tail_log(args: &TailArgs, topic: &'static TopicSpec, access: &Access, printer: &mut Printer<'_>) -> Result<()> {
+fn tail_log(
+    args: &TailArgs,
+    topic: &'static TopicSpec,
+    access: &Access,
+    printer: &mut Printer<'_>,
+) -> Result<()> {
     // Nobody writes to an embedded log that is open here, so that waiting would be for ever.
     if access.is_alone {
         if args.from == Some(From::Latest) {
-            bail!("nobody writes to this log while no `tamiz up` runs, so nothing can come; use --from earliest");
+            bail!(
+                "nobody writes to this log while no `tamiz up` runs, so nothing can come; use --from earliest"
+            );
         }
         return access.scan(topic, |record| printer.record(&record, &access.codec));
     }
@@ -152,7 +159,8 @@ fn tail_http(args: &TailArgs, client: &Client, printer: &mut Printer<'_>) -> Res
                         Some(Ok(event)) => {
                             connects = 0;
                             last_event_id = event.id.or(last_event_id);
-                            let decision = serde_json::from_str(&event.data).context("an event is no decision")?;
+                            let decision =
+                                serde_json::from_str(&event.data).context("an event is no decision")?;
                             if printer.decision(&decision)?.is_break() {
                                 return Ok(());
                             }
@@ -300,7 +308,8 @@ impl<'a> Printer<'a> {
 }
 
 fn headers_to_json(record: &LogRecord) -> Value {
-    let header = |header: &pipeline::Header| (header.name.clone(), String::from_utf8_lossy(&header.value).into());
+    let header =
+        |header: &pipeline::Header| (header.name.clone(), String::from_utf8_lossy(&header.value).into());
     Value::Object(record.headers.iter().map(header).collect())
 }
 
@@ -313,8 +322,12 @@ pub fn time_text(time: TimeMs) -> String {
 fn decision_line(decision: &Value, style: Style) -> String {
     let text = |name: &str| plain(decision[name].as_str().unwrap_or("-")).into_owned();
     let outcome = text("decision");
-    let codes: Vec<&str> =
-        decision["reasons"].as_array().into_iter().flatten().filter_map(|reason| reason["code"].as_str()).collect();
+    let codes: Vec<&str> = decision["reasons"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|reason| reason["code"].as_str())
+        .collect();
     let mut named = codes.iter().take(CODES_SHOWN).map(|code| plain(code)).collect::<Vec<_>>().join(", ");
     if codes.len() > CODES_SHOWN {
         named.push_str(&format!(" and {} more", codes.len() - CODES_SHOWN));

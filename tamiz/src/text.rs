@@ -139,7 +139,8 @@ pub fn counted(count: u64, noun: &str) -> String {
 /// Returns the candidate that is likest to what was written, where one is like it.
 pub fn likest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LIKENESS_MIN: f64 = 0.75;
-    let scored = candidates.into_iter().map(|candidate| (strsim::jaro_winkler(written, candidate), candidate));
+    let scored =
+        candidates.into_iter().map(|candidate| (strsim::jaro_winkler(written, candidate), candidate));
     let (likeness, candidate) = scored.max_by(|one, other| one.0.total_cmp(&other.0))?;
     (likeness >= LIKENESS_MIN).then_some(candidate)
 }
@@ -161,7 +162,10 @@ mod tests {
         let rows: Vec<Vec<String>> = rows.map(|row| row.map(str::to_owned).to_vec()).to_vec();
         let mut out = Vec::new();
         columns(&mut out, &[Side::Left, Side::Right, Side::Left], &rows).expect("a vector takes everything");
-        assert_eq!(String::from_utf8(out).expect("it is UTF-8"), "código    n  rest\na       100  x\nbcd       7\n");
+        assert_eq!(
+            String::from_utf8(out).expect("it is UTF-8"),
+            "código    n  rest\na       100  x\nbcd       7\n"
+        );
     }
 
     #[test]
@@ -170,7 +174,11 @@ mod tests {
         let text = "palabra ".repeat(30);
         let lines = wrapped("   ", &text);
         assert!(lines.lines().count() > 2);
-        assert!(lines.lines().all(|line| line.chars().count() <= LINE_CHARS_MAX && line.starts_with("   palabra")));
+        assert!(
+            lines
+                .lines()
+                .all(|line| line.chars().count() <= LINE_CHARS_MAX && line.starts_with("   palabra"))
+        );
         let long = "x".repeat(2 * LINE_CHARS_MAX);
         assert_eq!(wrapped("", &format!("a {long}")), format!("a\n{long}"));
     }

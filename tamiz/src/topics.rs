@@ -5,8 +5,8 @@ use crate::text::{Side, columns};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use pipeline::bus::kafka::create_topics;
-use pipeline::host::kafka_settings;
 use pipeline::config::{BusKind, Config};
+use pipeline::host::kafka_settings;
 use pipeline::table::changelog;
 use schemas::topic::TOPICS;
 use schemas::{Cleanup, PUBLISHED, TopicSpec};
@@ -55,7 +55,11 @@ pub fn run(args: &TopicsArgs, config: &Config) -> Result<()> {
 fn create(config: &Config, out: &mut dyn Write) -> Result<()> {
     match config.deployment.bus {
         BusKind::Embedded => {
-            writeln!(out, "nothing to create: the embedded log in {} has its topics from the start", config.embedded.folder.display())?;
+            writeln!(
+                out,
+                "nothing to create: the embedded log in {} has its topics from the start",
+                config.embedded.folder.display()
+            )?;
         }
         BusKind::Kafka => {
             let settings = kafka_settings(config, "");
@@ -87,8 +91,7 @@ fn list(args: &ListArgs, config: &Config, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "{}", Value::from(topics.chain(changelogs).collect::<Vec<_>>()))?;
         return Ok(());
     }
-    let mut rows =
-        vec![["topic", "partitions", "clean-up", "time", "holds"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["topic", "partitions", "clean-up", "time", "holds"].map(str::to_owned).to_vec()];
     for topic in TOPICS {
         rows.push(vec![
             format!("{prefix}{}", topic.name),

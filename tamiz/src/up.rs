@@ -61,7 +61,9 @@ fn http_service(config: &Config, edge: Arc<dyn Edge>, codec: Arc<Codec>) -> Resu
     let http = &config.http;
     let listen = &http.listen;
     let settings = GatewaySettings {
-        listen: listen.parse().with_context(|| format!("http.listen {listen:?} is not an address as in 127.0.0.1:8080"))?,
+        listen: listen
+            .parse()
+            .with_context(|| format!("http.listen {listen:?} is not an address as in 127.0.0.1:8080"))?,
         tenants: config.deployment.tenants.iter().cloned().collect(),
         topic_prefix: config.kafka.topic_prefix.clone(),
         body_bytes_max: http.body_mib_max << 20,
@@ -74,6 +76,7 @@ fn http_service(config: &Config, edge: Arc<dyn Edge>, codec: Arc<Codec>) -> Resu
     };
     Ok(Box::new(move |stopping: Stopping| {
         Box::pin(async move {
+            gateway::telemetry::describe();
             gateway::serve(settings, edge, codec, stopping.wait()).await.map_err(|error| Box::new(error) as _)
         })
     }))

@@ -1,6 +1,6 @@
 //! The buses under test, each with a clock that the test sets where the bus lets it.
 
-use crate::deployment::PARTITIONS;
+use crate::deployment::{PARTITIONS, codec};
 use crate::interference::{InterferedBus, Interference};
 use crate::kafka::{KafkaPlace, KafkaVersion};
 use crate::workload::{PAUSE_MS, START, WAVE_MS, Wave};
@@ -8,10 +8,12 @@ use pipeline::bus::ManualClock;
 use pipeline::bus::local::{LocalBus, LocalLog};
 use pipeline::runner::markers;
 use pipeline::store::{DiskLimits, DiskStore, MemoryStore};
-use pipeline::{Bus, Edge, Hosting, LogRecord, NewRecord, Runner, RunnerSettings, Start, Stopwatch, WallClock};
+use pipeline::{
+    Bus, Edge, Hosting, LogRecord, NewRecord, Runner, RunnerSettings, Start, Stopwatch, WallClock,
+};
 use rules::RuleSet;
 use schemas::topic::{RULES, SIGNALS};
-use schemas::{Cleanup, Codec, Marker, Message, RuleSetRecord, TimeMs, TopicSpec};
+use schemas::{Cleanup, Marker, Message, RuleSetRecord, TimeMs, TopicSpec};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -44,7 +46,8 @@ enum Place {
 }
 
 /// Sizes of a store that a test opens many times.
-const DISK_LIMITS: DiskLimits = DiskLimits { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, journal_bytes_max: 64 << 20 };
+const DISK_LIMITS: DiskLimits =
+    DiskLimits { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, journal_bytes_max: 64 << 20 };
 /// How long a broker may be silent before a topic counts as read to its end.
 const SILENT: Duration = Duration::from_millis(500);
 
@@ -173,14 +176,25 @@ impl TestLog {
 
     /// Puts a rule set in force: its text first, and then a marker in every partition at once.
     pub fn publish_rules(&self, rules: &RuleSet) {
-        let codec = Codec::new();
-        let record = RuleSetRecord { hash: rules.hash().to_owned(), source: rules.source().to_owned(), ..RuleSetRecord::default() };
+        let codec = codec();
+        let record = RuleSetRecord {
+            hash: rules.hash().to_owned(),
+            source: rules.source().to_owned(),
+            ..RuleSetRecord::default()
+        };
         let mut bytes = Vec::new();
         Message::from(record).encode(&codec, &mut bytes).expect("a rule set can be encoded");
         let key = rules.hash().as_bytes().to_vec();
         let partition = schemas::key::partition_of(&key, PARTITIONS);
         let (key, value) = (Some(key), Some(bytes));
-        self.append(vec![NewRecord { topic: &RULES, partition, key, value, headers: Vec::new(), time: START }]);
+        self.append(vec![NewRecord {
+            topic: &RULES,
+            partition,
+            key,
+            value,
+            headers: Vec::new(),
+            time: START,
+        }]);
         let (kind, hash) = (fusion::RULES_CONTROL.to_owned(), rules.hash().to_owned());
         let marker = Marker { kind, hash, published_at: START };
         let markers = markers(&codec, &SIGNALS, PARTITIONS, &marker).expect("a marker can be encoded");

@@ -8,7 +8,7 @@ use ip_intel::IpIntel;
 use pipeline::{AnyOperator, Hosting, HostingOptions, Library};
 use schemas::topic::{ACCEPTED, SESSIONS, SIGNALS};
 use schemas::{Codec, TimeMs, TopicSpec};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Partitions of every topic.
 pub const PARTITIONS: u32 = 3;
@@ -18,8 +18,12 @@ pub const SILENCE_MS: TimeMs = 30_000;
 pub const TENANTS: [&str; 5] = ["default", "acme", "banco-del-sur", "préstamos", "x"];
 
 /// The operators, in the order in which records flow, with what each reads.
-pub const OPERATORS: [(&str, &TopicSpec); 4] =
-    [(intake::NAME, &SESSIONS), (ip_intel::NAME, &ACCEPTED), (geo_risk::NAME, &ACCEPTED), (fusion::NAME, &SIGNALS)];
+pub const OPERATORS: [(&str, &TopicSpec); 4] = [
+    (intake::NAME, &SESSIONS),
+    (ip_intel::NAME, &ACCEPTED),
+    (geo_risk::NAME, &ACCEPTED),
+    (fusion::NAME, &SIGNALS),
+];
 
 /// How the operators are hosted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +38,32 @@ impl Deployment {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Fused, Self::Chained];
 
-    /// Returns what each process of the deployment hosts, as fresh processes would.
-    pub fn hostings(self) -> Vec<Arc<Hosting>> {
-        let names: Vec<&str> = OPERATORS.iter().map(|(name, _)| *name).collect();
+    /// Returns how many processes there are.
+    pub fn processes(self) -> usize {
         match self {
-            Self::Fused => vec![hosting(&names)],
-            Self::Chained => names.iter().map(|name| hosting(&[name])).collect(),
+            Self::Fused => 1,
+            Self::Chained => OPERATORS.len(),
         }
     }
+
+    /// Returns what a process of the deployment hosts, as it is when the process starts.
+    pub fn hosting(self, process: usize) -> Arc<Hosting> {
+        match self {
+            Self::Fused => hosting(&OPERATORS.map(|(name, _)| name)),
+            Self::Chained => hosting(&[OPERATORS[process].0]),
+        }
+    }
+
+    /// Returns what each process hosts.
+    pub fn hostings(self) -> Vec<Arc<Hosting>> {
+        (0..self.processes()).map(|process| self.hosting(process)).collect()
+    }
+}
+
+/// Returns the codec of all tests: its ids depend on nothing but the schemas.
+pub fn codec() -> Arc<Codec> {
+    static CODEC: OnceLock<Arc<Codec>> = OnceLock::new();
+    Arc::clone(CODEC.get_or_init(|| Arc::new(Codec::new())))
 }
 
 /// Returns a process that hosts some of the operators.
@@ -53,7 +75,7 @@ pub fn hosting(names: &[&str]) -> Arc<Hosting> {
     let deployment = OPERATORS.map(|(name, topic)| (name.to_owned(), topic));
     // As the default settings have it: all that a decision was made from is published, and every step is recorded.
     let options = HostingOptions { publish: vec![SIGNALS.name.to_owned()], record_steps: true };
-    Arc::new(Hosting::new(operators, libraries, Arc::new(Codec::new()), PARTITIONS, &deployment, options))
+    Arc::new(Hosting::new(operators, libraries, codec(), PARTITIONS, &deployment, options))
 }
 
 fn operator(name: &str, libraries: &mut Vec<Arc<dyn Library>>) -> Arc<dyn AnyOperator> {
@@ -66,7 +88,8 @@ fn operator(name: &str, libraries: &mut Vec<Arc<dyn Library>>) -> Arc<dyn AnyOpe
         ip_intel::NAME => Arc::new(IpIntel::new(Arc::clone(&data.ip), &data.hashes)),
         geo_risk::NAME => Arc::new(GeoRisk::new(Arc::clone(&data.places), &data.hashes)),
         fusion::NAME => {
-            let others = OPERATORS.iter().map(|(name, _)| (*name).to_owned()).filter(|name| name != fusion::NAME);
+            let others =
+                OPERATORS.iter().map(|(name, _)| (*name).to_owned()).filter(|name| name != fusion::NAME);
             let settings = FusionSettings { operators: others.collect(), silence_ms: SILENCE_MS };
             let library = Arc::new(RuleLibrary::default());
             libraries.push(Arc::clone(&library) as Arc<dyn Library>);

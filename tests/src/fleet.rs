@@ -19,8 +19,11 @@ const CRASHES_MAX: usize = 2_000;
 const REAL_WAIT_MAX: Duration = Duration::from_secs(90);
 /// Rounds after which nothing more is to come, where time passes by itself.
 const ROUNDS_AFTER: usize = 20;
-/// Steps in which a pause passes: an input gets ticks within each of them.
-const PAUSE_STEP: Duration = Duration::from_secs(1);
+/// Steps in which the pause after a wave passes. An input gets a tick in each of them; a worker that crashes loses the
+/// one that was due, so that there are several.
+const PAUSE_STEP: Duration = Duration::from_secs(5);
+/// Steps in which other spans pass: ticks are so close together that nobody seems to be away.
+const STEP: Duration = Duration::from_secs(1);
 
 /// The workers of a deployment.
 pub struct Fleet {
@@ -49,7 +52,7 @@ impl Fleet {
     /// Starts a worker for each process of a deployment.
     pub fn start(log: &TestLog, deployment: Deployment, interference: Arc<dyn Interference>) -> Self {
         let mut fleet = Self::empty(deployment, interference);
-        for process in 0..deployment.hostings().len() {
+        for process in 0..deployment.processes() {
             fleet.join(log, process);
         }
         fleet
@@ -160,7 +163,10 @@ impl Fleet {
                 break;
             }
             let expected = (decisions, letters);
-            assert!(Instant::now() < until, "decisions and dead letters are {seen:?}, to become {expected:?}");
+            assert!(
+                Instant::now() < until,
+                "decisions and dead letters are {seen:?}, to become {expected:?}"
+            );
         }
         for _ in 0..ROUNDS_AFTER {
             self.round(log);
@@ -169,9 +175,13 @@ impl Fleet {
 
     /// Lets time pass, in steps short enough that every input gets its ticks.
     pub fn pass(&mut self, log: &TestLog, span: Duration) {
+        self.pass_in_steps(log, span, STEP);
+    }
+
+    fn pass_in_steps(&mut self, log: &TestLog, span: Duration, step_max: Duration) {
         let mut left = span;
         while !left.is_zero() {
-            let step = left.min(PAUSE_STEP);
+            let step = left.min(step_max);
             log.time().pass(step);
             self.settle(log);
             left -= step;
@@ -203,7 +213,7 @@ impl Fleet {
                 self.settle_at(log, workload.decisions_after(number), workload.refusals_after(number));
             } else {
                 self.settle(log);
-                self.pass(log, Duration::from_millis(PAUSE_MS.unsigned_abs()));
+                self.pass_in_steps(log, Duration::from_millis(PAUSE_MS.unsigned_abs()), PAUSE_STEP);
             }
         }
         Outcome::read(log)
@@ -212,7 +222,7 @@ impl Fleet {
     fn launch(&mut self, log: &TestLog, worker: usize) {
         let worker = &mut self.workers[worker];
         // Made anew, as a process that starts has loaded nothing yet.
-        let hosting = self.deployment.hostings().swap_remove(worker.process);
+        let hosting = self.deployment.hosting(worker.process);
         worker.runner = Some(log.worker(&worker.name, &hosting, &worker.interference));
     }
 

@@ -1,5 +1,6 @@
 //! Records that nobody should send, each with the reason for which it is refused.
 
+use crate::deployment::codec;
 use crate::random::Random;
 use schemas::{Attachment, Codec, Decision, Device, Place, Session};
 
@@ -18,7 +19,7 @@ const HEADER_BYTES: usize = 5;
 
 /// Returns one of each kind, made from a session that is in order: what can be read names that session.
 pub fn records(session: &Session, random: &mut Random) -> Vec<Hostile> {
-    let codec = Codec::new();
+    let codec = codec();
     let mut records = broken(session, &codec, random);
     for (name, reason, session) in forbidden(session) {
         records.push(Hostile { name, value: Some(encoded(&session, &codec)), reason });
@@ -74,7 +75,11 @@ fn endless_list(codec: &Codec) -> Vec<u8> {
     let without = Session { session_id: "s".into(), ..Session::default() };
     let with = Session { forwarded_for: Some(Vec::new()), ..without.clone() };
     let (without, with) = (encoded(&without, codec), encoded(&with, codec));
-    let branch = without.iter().zip(&with).position(|(a, b)| a != b).expect("the two differ in the branch of the list");
+    let branch = without
+        .iter()
+        .zip(&with)
+        .position(|(a, b)| a != b)
+        .expect("the two differ in the branch of the list");
     let mut bytes = with[..=branch].to_vec();
     bytes.extend_from_slice(b"\x80\x80\x80\x80\x80\x80\x80\x80\x40");
     // As many members as fit, all of them empty: a reader that counts on a short read would go on for long.
@@ -102,10 +107,18 @@ fn forbidden(session: &Session) -> Vec<(&'static str, &'static str, Session)> {
             Session { location: Some(Place { lat: Some(1.0), ..Place::default() }), ..base() },
         ),
         ("a negative accuracy", "accuracy_out_of_range", Session { location: accurate(-1.0), ..base() }),
-        ("an accuracy that is not a number", "accuracy_out_of_range", Session { location: accurate(f64::NAN), ..base() }),
+        (
+            "an accuracy that is not a number",
+            "accuracy_out_of_range",
+            Session { location: accurate(f64::NAN), ..base() },
+        ),
         ("no session id", "empty_id", Session { session_id: String::new(), ..base() }),
         ("a session id of 513 bytes", "id_too_long", Session { session_id: "x".repeat(513), ..base() }),
-        ("a session id with a zero", "id_with_control_character", Session { session_id: "a\0b".into(), ..base() }),
+        (
+            "a session id with a zero",
+            "id_with_control_character",
+            Session { session_id: "a\0b".into(), ..base() },
+        ),
         ("a tenant that is not known", "unknown_tenant", Session { tenant: Some("nobody".into()), ..base() }),
         ("a text of a megabyte", "text_too_long", Session { user_agent: Some(megabyte()), ..base() }),
         (
@@ -114,8 +127,16 @@ fn forbidden(session: &Session) -> Vec<(&'static str, &'static str, Session)> {
             Session { attributes: Some([("plan".to_owned(), megabyte())].into()), ..base() },
         ),
         ("too many attributes", "too_many", Session { attributes: Some(many), ..base() }),
-        ("the last time there is", "event_time_out_of_range", Session { event_time: Some(i64::MAX), ..base() }),
-        ("the first time there is", "event_time_out_of_range", Session { event_time: Some(i64::MIN), ..base() }),
+        (
+            "the last time there is",
+            "event_time_out_of_range",
+            Session { event_time: Some(i64::MAX), ..base() },
+        ),
+        (
+            "the first time there is",
+            "event_time_out_of_range",
+            Session { event_time: Some(i64::MIN), ..base() },
+        ),
         ("a birth on no day", "not_a_date", Session { date_of_birth: Some("1989-02-30".into()), ..base() }),
         (
             "two attachments of one name",
@@ -127,6 +148,10 @@ fn forbidden(session: &Session) -> Vec<(&'static str, &'static str, Session)> {
             "device_out_of_range",
             Session { device: Some(Device { cpu_cores: Some(-4), ..Device::default() }), ..base() },
         ),
-        ("taking back what does not exist", "unknown_field", Session { cleared: vec!["no.such.field".into()], ..base() }),
+        (
+            "taking back what does not exist",
+            "unknown_field",
+            Session { cleared: vec!["no.such.field".into()], ..base() },
+        ),
     ]
 }

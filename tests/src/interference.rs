@@ -115,6 +115,16 @@ impl OneFault {
         Self { place, fault, only, calls: AtomicU64::new(0), struck: AtomicBool::new(false) }
     }
 
+    /// Counts calls, of one kind or all, and lets none fail.
+    pub fn never(only: Option<Call>) -> Self {
+        Self::new(u64::MAX, Fault::Lost, only)
+    }
+
+    /// Returns how many calls there were.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Acquire)
+    }
+
     /// Tells whether the call has failed.
     pub fn has_struck(&self) -> bool {
         self.struck.load(Ordering::Acquire)
@@ -197,7 +207,11 @@ impl InterferedBus {
         Ok(result)
     }
 
-    fn call_mut<T>(&mut self, call: Call, make: impl FnOnce(&mut dyn Bus) -> Result<T, BusError>) -> Result<T, BusError> {
+    fn call_mut<T>(
+        &mut self,
+        call: Call,
+        make: impl FnOnce(&mut dyn Bus) -> Result<T, BusError>,
+    ) -> Result<T, BusError> {
         self.interference.before(call)?;
         let result = make(self.inner.as_mut())?;
         self.interference.after(call)?;
@@ -219,7 +233,13 @@ impl Bus for InterferedBus {
         self.call_mut(Call::Rewind, |bus| bus.rewind())
     }
 
-    fn get(&self, operator: &'static str, table: &TableSpec, partition: u32, key: &[u8]) -> Result<Option<Row>, BusError> {
+    fn get(
+        &self,
+        operator: &'static str,
+        table: &TableSpec,
+        partition: u32,
+        key: &[u8],
+    ) -> Result<Option<Row>, BusError> {
         self.call(Call::Get, |bus| bus.get(operator, table, partition, key))
     }
 

@@ -38,8 +38,10 @@ impl KafkaVersion {
 fn start(service: &str) -> String {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../script/services");
     let services = std::env::var_os("TAMIZ_SERVICES").map_or_else(beside, PathBuf::from);
-    let (process, name) = (std::process::id().to_string(), format!("conformance-{service}-{}", std::process::id()));
-    let started = Command::new(&services).args(["start", service, "--name", &name, "--owner", &process]).output();
+    let (process, name) =
+        (std::process::id().to_string(), format!("conformance-{service}-{}", std::process::id()));
+    let started =
+        Command::new(&services).args(["start", service, "--name", &name, "--owner", &process]).output();
     let started = started.unwrap_or_else(|error| panic!("cannot run {}: {error}", services.display()));
     let said = String::from_utf8_lossy(&started.stdout);
     match said.trim().rsplit_once('=') {
@@ -94,7 +96,11 @@ impl KafkaPlace {
     /// Joins a group. A worker that has the same name is fenced.
     pub fn join(&self, group: &str, name: &str, hosting: &Hosting) -> Box<dyn Bus> {
         let prefix = &self.settings.topic_prefix;
-        let settings = KafkaSettings { group: format!("{prefix}{group}"), instance: name.to_owned(), ..self.settings.clone() };
+        let settings = KafkaSettings {
+            group: format!("{prefix}{group}"),
+            instance: name.to_owned(),
+            ..self.settings.clone()
+        };
         let disk = {
             let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(copies.entry(format!("{group} {name}")).or_default())

@@ -1,7 +1,7 @@
 //! What came of a workload, as a reader of committed records sees it, and what must hold of it.
 
 use crate::buses::TestLog;
-use crate::deployment::PARTITIONS;
+use crate::deployment::{PARTITIONS, codec};
 use crate::workload::{Expected, ExpectedDecision, Refusal, Workload};
 use pipeline::LogRecord;
 use schemas::json::decision_to_json;
@@ -40,20 +40,24 @@ struct Letter {
 impl Outcome {
     /// Reads what is committed, and checks that each record is what it says.
     pub fn read(log: &TestLog) -> Self {
-        let codec = Codec::new();
+        let codec = codec();
         let mut decisions: BTreeMap<Key, Vec<Vec<u8>>> = BTreeMap::new();
         for record in log.records(&DECISIONS) {
             let (key, bytes) = checked_decision(&codec, record);
             decisions.entry(key).or_default().push(bytes);
         }
-        let latest = log.records(&DECISIONS_LATEST).into_iter().map(|record| checked_decision(&codec, record)).collect();
+        let latest = log
+            .records(&DECISIONS_LATEST)
+            .into_iter()
+            .map(|record| checked_decision(&codec, record))
+            .collect();
         let letters = read_letters(log, &codec);
         Self { decisions, latest, letters }
     }
 
     /// Returns the same without the times of decisions, which depend on when a signal was written between processes.
     pub fn undated(&self) -> Self {
-        let codec = Codec::new();
+        let codec = codec();
         let undated = |bytes: &Vec<u8>| {
             let mut decision: Decision = codec.decode(bytes).expect("it was read before");
             decision.decided_at = 0;
@@ -61,14 +65,15 @@ impl Outcome {
             codec.encode(&decision, &mut bytes).expect("a decision can be encoded");
             bytes
         };
-        let decisions = self.decisions.iter().map(|(key, all)| (key.clone(), all.iter().map(undated).collect()));
+        let decisions =
+            self.decisions.iter().map(|(key, all)| (key.clone(), all.iter().map(undated).collect()));
         let latest = self.latest.iter().map(|(key, last)| (key.clone(), undated(last)));
         Self { decisions: decisions.collect(), latest: latest.collect(), letters: self.letters.clone() }
     }
 
     /// Returns the decisions of each session, in order.
     pub fn decisions(&self) -> BTreeMap<Key, Vec<Decision>> {
-        let codec = Codec::new();
+        let codec = codec();
         let decoded = |bytes: &Vec<u8>| codec.decode(bytes).expect("it was read before");
         self.decisions.iter().map(|(key, all)| (key.clone(), all.iter().map(decoded).collect())).collect()
     }
@@ -92,14 +97,29 @@ impl Outcome {
         for (key, decisions) in self.decisions() {
             let mut earlier: Option<&Decision> = None;
             for (decision, revision) in decisions.iter().zip(1..) {
-                assert!(ids.insert(decision.decision_id.clone()), "decision {} is there twice", decision.decision_id);
+                assert!(
+                    ids.insert(decision.decision_id.clone()),
+                    "decision {} is there twice",
+                    decision.decision_id
+                );
                 assert_eq!(decision.revision, revision, "revisions of {key:?} have no gaps");
-                assert_eq!(decision.supersedes.as_ref(), earlier.map(|earlier| &earlier.decision_id), "of {key:?}");
+                assert_eq!(
+                    decision.supersedes.as_ref(),
+                    earlier.map(|earlier| &earlier.decision_id),
+                    "of {key:?}"
+                );
                 assert_eq!(decision.previous_decision, earlier.map(|earlier| earlier.decision), "of {key:?}");
-                assert!(earlier.is_none_or(|earlier| earlier.stage <= decision.stage), "stages of {key:?} do not go back");
+                assert!(
+                    earlier.is_none_or(|earlier| earlier.stage <= decision.stage),
+                    "stages of {key:?} do not go back"
+                );
                 earlier = Some(decision);
             }
-            assert_eq!(self.latest.get(&key), self.decisions[&key].last(), "the last decision of {key:?} is the latest");
+            assert_eq!(
+                self.latest.get(&key),
+                self.decisions[&key].last(),
+                "the last decision of {key:?} is the latest"
+            );
         }
         assert_eq!(self.latest.len(), self.decisions.len(), "nothing else is among the latest decisions");
     }
@@ -114,8 +134,11 @@ impl Outcome {
         }
         let strangers: Vec<&Key> = found.keys().filter(|key| !workload.sessions.contains_key(*key)).collect();
         assert!(strangers.is_empty(), "nobody sent these sessions: {strangers:?}");
-        let found = |letter: &Letter| (letter.partition.unsigned_abs(), letter.reason.clone(), letter.value_sha256.clone());
-        let sent = |refusal: &Refusal| (refusal.partition, refusal.reason.clone(), refusal.value_sha256.clone());
+        let found = |letter: &Letter| {
+            (letter.partition.unsigned_abs(), letter.reason.clone(), letter.value_sha256.clone())
+        };
+        let sent =
+            |refusal: &Refusal| (refusal.partition, refusal.reason.clone(), refusal.value_sha256.clone());
         let mut refused: Vec<_> = self.letters.iter().map(found).collect();
         let mut expected: Vec<_> = workload.refusals.iter().map(sent).collect();
         refused.sort_unstable();
@@ -127,10 +150,18 @@ impl Outcome {
     pub fn check_variety(&self) {
         let all: Vec<Decision> = self.decisions().into_values().flatten().collect();
         for answer in [Answer::Pass, Answer::Review, Answer::Flag] {
-            assert!(all.iter().any(|decision| decision.decision == answer), "no decision is {}", answer.as_str());
+            assert!(
+                all.iter().any(|decision| decision.decision == answer),
+                "no decision is {}",
+                answer.as_str()
+            );
         }
         for cause in [Cause::AllSignals, Cause::Stage] {
-            assert!(all.iter().any(|decision| decision.cause == cause), "no decision is for {}", cause.as_str());
+            assert!(
+                all.iter().any(|decision| decision.cause == cause),
+                "no decision is for {}",
+                cause.as_str()
+            );
         }
     }
 
@@ -146,7 +177,13 @@ impl Outcome {
         let keys: BTreeSet<&Key> = self.decisions.keys().chain(other.decisions.keys()).collect();
         let differing = keys.iter().filter(|key| self.decisions.get(key) != other.decisions.get(key));
         for key in differing.take(DIFFERENCES_TOLD) {
-            let _ = writeln!(told, "session {:?} has the decisions\n{}and\n{}", key.session(), self.describe(key), other.describe(key));
+            let _ = writeln!(
+                told,
+                "session {:?} has the decisions\n{}and\n{}",
+                key.session(),
+                self.describe(key),
+                other.describe(key)
+            );
         }
         if self.latest != other.latest {
             told.push_str("the latest decisions differ\n");
@@ -155,12 +192,17 @@ impl Outcome {
             let only = one.letters.iter().filter(|letter| !two.letters.contains(letter));
             only.take(DIFFERENCES_TOLD).map(|letter| format!("{letter:?}\n")).collect::<String>()
         };
-        let _ = writeln!(told, "dead letters only of the one:\n{}only of the other:\n{}", letters(self, other), letters(other, self));
+        let _ = writeln!(
+            told,
+            "dead letters only of the one:\n{}only of the other:\n{}",
+            letters(self, other),
+            letters(other, self)
+        );
         told
     }
 
     fn describe(&self, key: &Key) -> String {
-        let codec = Codec::new();
+        let codec = codec();
         let mut text = String::new();
         for bytes in self.decisions.get(key).into_iter().flatten() {
             let decision: Decision = codec.decode(bytes).expect("it was read before");
@@ -172,11 +214,14 @@ impl Outcome {
 
 fn check_session(key: &Key, expected: &Expected, decisions: &[Decision]) {
     let session = key.session();
-    let causes: Vec<(i32, Cause, &str)> =
-        decisions.iter().map(|decision| (decision.stage, decision.cause, decision.rule_set.as_str())).collect();
+    let causes: Vec<(i32, Cause, &str)> = decisions
+        .iter()
+        .map(|decision| (decision.stage, decision.cause, decision.rule_set.as_str()))
+        .collect();
     let said = |decision: &ExpectedDecision| (decision.stage, decision.cause, decision.rule_set.clone());
     let expected_causes: Vec<_> = expected.decisions.iter().map(said).collect();
-    let expected_causes: Vec<_> = expected_causes.iter().map(|(stage, cause, rules)| (*stage, *cause, rules.as_str())).collect();
+    let expected_causes: Vec<_> =
+        expected_causes.iter().map(|(stage, cause, rules)| (*stage, *cause, rules.as_str())).collect();
     assert_eq!(causes, expected_causes, "stage, cause and rule set of each decision of {session:?}");
     let Some(last) = decisions.last() else { return };
     let stated = &expected.session;
@@ -220,13 +265,17 @@ fn read_letters(log: &TestLog, codec: &Codec) -> Vec<Letter> {
         assert!(positions.insert(place), "a record is refused once: {letter:?}");
         if letter.topic == SESSIONS.name {
             let at = |refused: &&LogRecord| {
-                i64::from(refused.partition) == i64::from(letter.partition) && i64::try_from(refused.offset) == Ok(letter.offset)
+                i64::from(refused.partition) == i64::from(letter.partition)
+                    && i64::try_from(refused.offset) == Ok(letter.offset)
             };
             let refused = sessions.iter().find(at).expect("a dead letter names a record");
             let value = refused.value.as_deref().unwrap_or_default();
             assert_eq!(schemas::sha256_hex(value), letter.value_sha256, "it is the record that was refused");
             assert_eq!(letter.value_size, value.len() as i64);
-            assert!(letter.value.as_ref().is_none_or(|kept| kept.as_slice() == value), "its bytes are kept as they were");
+            assert!(
+                letter.value.as_ref().is_none_or(|kept| kept.as_slice() == value),
+                "its bytes are kept as they were"
+            );
             assert_eq!(refused.key.as_deref(), letter.key.as_ref().map(|key| key.as_slice()));
         }
         found.push(Letter {

@@ -12,7 +12,8 @@ impl Seed {
     /// Takes the seed of the environment variable `TAMIZ_SEED`, or another one each time.
     pub fn choose() -> Self {
         let given = std::env::var(SEED_VARIABLE).ok();
-        let given = given.map(|text| text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE} is {text:?}: {error}")));
+        let given = given
+            .map(|text| text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE} is {text:?}: {error}")));
         Self(given.unwrap_or_else(|| {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             // Short enough to be typed.

@@ -5,7 +5,7 @@
 //! how fast they are.
 
 use crate::data::{DATACENTER_ADDRESSES, HOME_ADDRESSES, TOR_EXITS, VPN_ADDRESSES};
-use crate::deployment::{PARTITIONS, TENANTS};
+use crate::deployment::{PARTITIONS, TENANTS, codec};
 use crate::hostile;
 use crate::random::Random;
 use pipeline::NewRecord;
@@ -13,13 +13,14 @@ use rules::RuleSet;
 use schemas::topic::SESSIONS;
 use schemas::{Cause, Codec, Key, Name, Place, Session, TimeMs};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Append time of the first wave.
 pub const START: TimeMs = 1_772_366_400_000;
 /// Log time from the first to the last record of a wave: less than the deadline of the built-in rules.
 pub const WAVE_MS: TimeMs = 4_000;
 /// Log time after a wave in which its deadlines pass.
-pub const PAUSE_MS: TimeMs = 10_000;
+pub const PAUSE_MS: TimeMs = 20_000;
 
 /// How much there is to be.
 #[derive(Clone, Copy, Debug)]
@@ -178,7 +179,7 @@ impl Workload {
 
 struct Maker {
     shape: Shape,
-    codec: Codec,
+    codec: Arc<Codec>,
     waves: Vec<Wave>,
     rule_sets: Vec<String>,
     sessions: BTreeMap<Key, Expected>,
@@ -187,7 +188,8 @@ struct Maker {
 
 impl Maker {
     fn new(shape: Shape) -> Self {
-        let built_in = RuleSet::load(fusion::DEFAULT_RULES, fusion::catalogue()).expect("the built-in rules load");
+        let built_in =
+            RuleSet::load(fusion::DEFAULT_RULES, fusion::catalogue()).expect("the built-in rules load");
         let mut rule_sets = vec![built_in.hash().to_owned()];
         let mut waves = vec![Wave { rules: None, records: Vec::new() }];
         for number in 1..shape.waves {
@@ -195,7 +197,7 @@ impl Maker {
             rule_sets.push(rules.hash().to_owned());
             waves.push(Wave { rules: Some(rules), records: Vec::new() });
         }
-        Self { shape, codec: Codec::new(), waves, rule_sets, sessions: BTreeMap::new(), refusals: Vec::new() }
+        Self { shape, codec: codec(), waves, rule_sets, sessions: BTreeMap::new(), refusals: Vec::new() }
     }
 
     fn add_session(&mut self, number: usize, random: &mut Random) {
@@ -207,10 +209,13 @@ impl Maker {
         let key = Key::of_session(tenant, &session_id);
         let own = key.partition(PARTITIONS);
         let (key_bytes, partition) = match kind {
-            Kind::Misplaced => (random.bytes(8), (own + 1 + random.below(PARTITIONS as usize - 1) as u32) % PARTITIONS),
+            Kind::Misplaced => {
+                (random.bytes(8), (own + 1 + random.below(PARTITIONS as usize - 1) as u32) % PARTITIONS)
+            }
             _ => (key.as_bytes().to_vec(), own),
         };
-        let mut times: Vec<TimeMs> = script.iter().map(|_| random.below(WAVE_MS as usize) as TimeMs).collect();
+        let mut times: Vec<TimeMs> =
+            script.iter().map(|_| random.below(WAVE_MS as usize) as TimeMs).collect();
         times.sort_unstable();
         for ((wave, session), at) in script.iter().zip(times) {
             let value = Some(hostile::encoded(session, &self.codec));
@@ -223,10 +228,18 @@ impl Maker {
     fn script(&self, kind: Kind, first: Session, random: &mut Random) -> Vec<(usize, Session)> {
         let wave = random.below(self.shape.waves);
         let last = self.shape.waves - 1;
-        let id = Session { tenant: first.tenant.clone(), session_id: first.session_id.clone(), ..Session::default() };
+        let id = Session {
+            tenant: first.tenant.clone(),
+            session_id: first.session_id.clone(),
+            ..Session::default()
+        };
         let open = |session: Session| Session { complete: Some(false), ..session };
         let closed = |session: Session| Session { complete: Some(true), ..session };
-        let more = Session { ip: Some((*random.pick(&HOME_ADDRESSES)).into()), reference: Some("más".into()), ..id.clone() };
+        let more = Session {
+            ip: Some((*random.pick(&HOME_ADDRESSES)).into()),
+            reference: Some("más".into()),
+            ..id.clone()
+        };
         let named = Session { name: Some(name(random)), ..id.clone() };
         match kind {
             Kind::Single => vec![(wave, first)],
@@ -272,7 +285,14 @@ impl Maker {
         }
     }
 
-    fn append(&mut self, wave: usize, at: TimeMs, partition: u32, key: Option<Vec<u8>>, value: Option<Vec<u8>>) {
+    fn append(
+        &mut self,
+        wave: usize,
+        at: TimeMs,
+        partition: u32,
+        key: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+    ) {
         // The time that a producer gives is not to matter.
         let record = NewRecord { topic: &SESSIONS, partition, key, value, headers: Vec::new(), time: at };
         self.waves[wave].records.push((at, record));
@@ -330,7 +350,13 @@ fn other_rules(number: usize) -> RuleSet {
 
 fn session(tenant: &str, session_id: &str, number: usize, random: &mut Random) -> Session {
     let tenant = (tenant != intake::DEFAULT_TENANT || random.percent(50)).then(|| tenant.to_owned());
-    let addresses = [TOR_EXITS.as_slice(), &VPN_ADDRESSES, &DATACENTER_ADDRESSES, &HOME_ADDRESSES, &["10.0.0.1", "nowhere"]];
+    let addresses = [
+        TOR_EXITS.as_slice(),
+        &VPN_ADDRESSES,
+        &DATACENTER_ADDRESSES,
+        &HOME_ADDRESSES,
+        &["10.0.0.1", "nowhere"],
+    ];
     let sort = *random.pick(&addresses);
     let ip = random.percent(85).then(|| (*random.pick(sort)).to_owned());
     Session {

@@ -88,7 +88,11 @@ fn report(signal: &Signal) -> SignalReport {
 }
 
 fn data(signals: &[&Signal]) -> BTreeMap<String, String> {
-    signals.iter().flat_map(|signal| signal.data.iter()).map(|(name, hash)| (name.clone(), hash.clone())).collect()
+    signals
+        .iter()
+        .flat_map(|signal| signal.data.iter())
+        .map(|(name, hash)| (name.clone(), hash.clone()))
+        .collect()
 }
 
 /// Returns what differs from the decision before, by field; `inputs` where a later stage was judged.
@@ -118,7 +122,9 @@ fn recommendation(judgement: &Judgement, plan: &Plan<'_>) -> Text {
     let codes: Vec<&str> = named.map(|reason| reason.code.as_str()).collect();
     let codes = codes.join(", ");
     let (mut en, mut es) = match judgement.outcome {
-        Outcome::Pass if codes.is_empty() => ("Approve: no rule fired.".to_owned(), "Aprobar: no se activó ninguna regla.".to_owned()),
+        Outcome::Pass if codes.is_empty() => {
+            ("Approve: no rule fired.".to_owned(), "Aprobar: no se activó ninguna regla.".to_owned())
+        }
         Outcome::Pass => (
             format!("Approve: only weak evidence ({codes})."),
             format!("Aprobar: solo hay indicios débiles ({codes})."),
@@ -127,10 +133,9 @@ fn recommendation(judgement: &Judgement, plan: &Plan<'_>) -> Text {
             format!("Let a person look at it ({codes}); do not reject on this alone."),
             format!("Requiere la revisión de una persona ({codes}); no rechazar solo por esto."),
         ),
-        Outcome::Flag => (
-            format!("Hold and investigate ({codes})."),
-            format!("Retener e investigar ({codes})."),
-        ),
+        Outcome::Flag => {
+            (format!("Hold and investigate ({codes})."), format!("Retener e investigar ({codes})."))
+        }
     };
     if !plan.is_complete() {
         let missing = plan.missing.join(", ");

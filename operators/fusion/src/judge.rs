@@ -36,13 +36,16 @@ impl Facts for Fused<'_> {
 
 /// Applies a rule set to a stage and its signals.
 pub(crate) fn judge(accepted: &Accepted, plan: &Plan<'_>, rules: &RuleSet) -> Judgement {
-    let body = |name: &str| plan.present.iter().find(|signal| signal.name == name).and_then(|signal| signal.body.as_ref());
+    let body = |name: &str| {
+        plan.present.iter().find(|signal| signal.name == name).and_then(|signal| signal.body.as_ref())
+    };
     let evaluation = rules.evaluate(&accepted.tenant, &Fused(accepted.fused(body)));
     let policy = rules.policy(&accepted.tenant);
     let mut reasons: Vec<Reason> = evaluation.fired.iter().map(reason).collect();
     reasons.extend(required_signals(plan, policy));
     reasons.sort_by(|a, b| {
-        let heaviest = (b.severity, b.weight).partial_cmp(&(a.severity, a.weight)).unwrap_or(std::cmp::Ordering::Equal);
+        let heaviest =
+            (b.severity, b.weight).partial_cmp(&(a.severity, a.weight)).unwrap_or(std::cmp::Ordering::Equal);
         heaviest.then_with(|| a.code.cmp(&b.code))
     });
     let raw = score(reasons.iter().map(|reason| reason.weight));
@@ -88,12 +91,15 @@ fn banded(raw: f64, outcome: Outcome, policy: &Policy) -> f64 {
 
 fn next_action(outcome: Outcome, evaluation: &Evaluation<'_>) -> NextAction {
     let asked = evaluation.fired.iter().max_by_key(|fired| (fired.severity, fired.weight_hundredths));
-    let asked = asked.and_then(|fired| fired.next_action).and_then(|action| NextAction::parse(action.as_str()));
+    let asked =
+        asked.and_then(|fired| fired.next_action).and_then(|action| NextAction::parse(action.as_str()));
     match (outcome, asked) {
         (Outcome::Pass, _) => NextAction::Approve,
         (Outcome::Flag, _) => NextAction::Hold,
         // Neither approval nor a hold fits a review, whatever a rule asks for.
-        (Outcome::Review, Some(action)) if !matches!(action, NextAction::Approve | NextAction::Hold) => action,
+        (Outcome::Review, Some(action)) if !matches!(action, NextAction::Approve | NextAction::Hold) => {
+            action
+        }
         (Outcome::Review, _) => NextAction::ManualReview,
     }
 }
@@ -126,7 +132,8 @@ fn scalar(value: &OwnedValue) -> Scalar {
 /// Returns a reason for review where a signal that the policy requires holds no values: nobody passes by leaving
 /// things out.
 fn required_signals(plan: &Plan<'_>, policy: &Policy) -> Option<Reason> {
-    let lacking: Vec<&str> = policy.required_signals.iter().map(String::as_str).filter(|name| !plan.is_ok(name)).collect();
+    let lacking: Vec<&str> =
+        policy.required_signals.iter().map(String::as_str).filter(|name| !plan.is_ok(name)).collect();
     if lacking.is_empty() {
         return None;
     }
@@ -157,7 +164,10 @@ fn undecided(evaluation: &Evaluation<'_>) -> Vec<schemas::UndecidedRule> {
     let rule = |undecided: &rules::Undecided<'_>| {
         let missing = undecided.missing.iter().map(|name| (*name).to_owned());
         let undefined = undecided.undefined.iter().map(|undefined| undefined.as_str().to_owned());
-        schemas::UndecidedRule { code: undecided.rule.to_owned(), missing: missing.chain(undefined).collect() }
+        schemas::UndecidedRule {
+            code: undecided.rule.to_owned(),
+            missing: missing.chain(undefined).collect(),
+        }
     };
     evaluation.unknown.iter().map(rule).collect()
 }
@@ -167,7 +177,10 @@ mod tests {
     use super::*;
 
     fn policy() -> Policy {
-        RuleSet::load("name = \"empty\"\n", crate::catalogue()).expect("an empty rule set is legal").policy("t").clone()
+        RuleSet::load("name = \"empty\"\n", crate::catalogue())
+            .expect("an empty rule set is legal")
+            .policy("t")
+            .clone()
     }
 
     fn fired(severity: Severity, weight: f64) -> Reason {
@@ -186,8 +199,11 @@ mod tests {
     fn the_score_never_contradicts_the_outcome() {
         let policy = policy();
         for raw in [0.0, 12.34, 29.96, 30.0, 69.99, 70.0, 100.0] {
-            let (pass, review, flag) =
-                (banded(raw, Outcome::Pass, &policy), banded(raw, Outcome::Review, &policy), banded(raw, Outcome::Flag, &policy));
+            let (pass, review, flag) = (
+                banded(raw, Outcome::Pass, &policy),
+                banded(raw, Outcome::Review, &policy),
+                banded(raw, Outcome::Flag, &policy),
+            );
             assert!(pass < policy.review_score_min, "{raw}: {pass}");
             assert!(review >= policy.review_score_min && review < policy.flag_score_min, "{raw}: {review}");
             assert!((policy.flag_score_min..=100.0).contains(&flag), "{raw}: {flag}");

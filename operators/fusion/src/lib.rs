@@ -17,13 +17,15 @@ pub use plan::{KNOWN_SIGNALS, KnownSignal};
 
 use decide::decision;
 use pipeline::{
-    Built, Descriptor, Event, Header, HostContext, Operator, Registration, Reject, SignalPort, Step, TableSpec, TimeSource,
-    Timer,
+    Built, Descriptor, Event, Header, HostContext, Operator, Registration, Reject, SignalPort, Step,
+    TableSpec, TimeSource, Timer,
 };
 use plan::Plan;
 use rules::RuleSet;
 use schemas::topic::{DECISIONS, DECISIONS_LATEST, SIGNALS};
-use schemas::{Accepted, Cause, Decision, FusionSession, Key, LastDecision, Message, Signal, StageState, TimeMs};
+use schemas::{
+    Accepted, Cause, Decision, FusionSession, Key, LastDecision, Message, Signal, StageState, TimeMs,
+};
 use std::sync::Arc;
 
 /// Name of the operator.
@@ -40,7 +42,8 @@ static SESSIONS_TABLE: TableSpec =
 pub const REGISTRATION: Registration = Registration { name: NAME, input: &SIGNALS, build };
 
 fn build(context: &HostContext) -> Result<Built, Box<dyn std::error::Error + Send + Sync>> {
-    let operators = context.config.deployment.operators.iter().filter(|name| *name != NAME).cloned().collect();
+    let operators =
+        context.config.deployment.operators.iter().filter(|name| *name != NAME).cloned().collect();
     let silence_ms = context.config.runtime.silence_ms;
     let library = context.shared(|_| Ok::<_, std::convert::Infallible>(RuleLibrary::default()))?;
     let operator = Fusion::new(FusionSettings { operators, silence_ms }, Arc::clone(&library));
@@ -72,7 +75,10 @@ impl Fusion {
             input: &SIGNALS,
             outputs: &[&DECISIONS, &DECISIONS_LATEST],
             tables: std::slice::from_ref(&SESSIONS_TABLE),
-            time: TimeSource::Progress { operators: settings.operators.clone(), silence_ms: settings.silence_ms },
+            time: TimeSource::Progress {
+                operators: settings.operators.clone(),
+                silence_ms: settings.silence_ms,
+            },
             progress_to: &[],
         };
         Self { descriptor, settings, library }
@@ -86,7 +92,8 @@ impl Fusion {
     fn on_stage(&self, accepted: &Arc<Accepted>, step: &mut Step<'_>) {
         let key = Key::of_session(&accepted.tenant, &accepted.session_id);
         let mut row = session(step, &key);
-        let known = row.stages.last().map(|stage| stage.accepted.stage).max(row.last.as_ref().map(|last| last.stage));
+        let known =
+            row.stages.last().map(|stage| stage.accepted.stage).max(row.last.as_ref().map(|last| last.stage));
         if known.is_some_and(|known| accepted.stage <= known) {
             return;
         }
@@ -101,7 +108,8 @@ impl Fusion {
         let key = Key::of_session(&signal.tenant, &signal.session_id);
         let mut row = session(step, &key);
         // A signal of a stage that another has replaced says nothing any more.
-        let Some(stage) = row.stages.iter_mut().find(|stage| stage.accepted.stage_hash == signal.stage_hash) else {
+        let Some(stage) = row.stages.iter_mut().find(|stage| stage.accepted.stage_hash == signal.stage_hash)
+        else {
             return;
         };
         match stage.signals.iter_mut().find(|known| known.name == signal.name) {
@@ -196,7 +204,9 @@ impl Operator for Fusion {
             return Err(Reject::new("damaged_timer", "a timer's key is too short"));
         };
         let mut row = session(step, &key);
-        let Some(stage) = row.stages.iter_mut().find(|stage| stage.accepted.stage == number) else { return Ok(()) };
+        let Some(stage) = row.stages.iter_mut().find(|stage| stage.accepted.stage == number) else {
+            return Ok(());
+        };
         if row.last.as_ref().is_some_and(|last| last.stage >= number) {
             return Ok(());
         }
@@ -217,7 +227,11 @@ fn session(step: &mut Step<'_>, key: &Key) -> FusionSession {
 fn due(accepted: &Accepted, rules: &RuleSet) -> TimeMs {
     let deadline_ms = rules.policy(&accepted.tenant).deadline_ms;
     let from_opening = accepted.opened_at.saturating_add(deadline_ms);
-    if accepted.append_time < from_opening { from_opening } else { accepted.append_time.saturating_add(deadline_ms) }
+    if accepted.append_time < from_opening {
+        from_opening
+    } else {
+        accepted.append_time.saturating_add(deadline_ms)
+    }
 }
 
 fn remembered(decision: &Decision) -> LastDecision {
@@ -230,7 +244,11 @@ fn remembered(decision: &Decision) -> LastDecision {
         risk_score: decision.risk_score,
         next_action: decision.next_action,
         codes: decision.reasons.iter().map(|reason| reason.code.clone()).collect(),
-        not_evaluated: decision.not_evaluated.iter().map(|signal| format!("{} {}", signal.signal, signal.status)).collect(),
+        not_evaluated: decision
+            .not_evaluated
+            .iter()
+            .map(|signal| format!("{} {}", signal.signal, signal.status))
+            .collect(),
         rule_set: decision.rule_set.clone(),
     }
 }

@@ -39,7 +39,8 @@ pub struct RuleLibrary {
 impl Default for RuleLibrary {
     fn default() -> Self {
         // The text is compiled in, and a test loads it.
-        let built_in = RuleSet::load(DEFAULT_RULES, catalogue()).unwrap_or_else(|error| panic!("the built-in rules: {error}"));
+        let built_in = RuleSet::load(DEFAULT_RULES, catalogue())
+            .unwrap_or_else(|error| panic!("the built-in rules: {error}"));
         Self::new(built_in)
     }
 }
@@ -89,7 +90,10 @@ impl pipeline::Library for RuleLibrary {
         if rules.hash() != record.hash {
             return Err(format!("its content has the hash {}", rules.hash()));
         }
-        self.loaded.write().unwrap_or_else(PoisonError::into_inner).insert(record.hash.clone(), Arc::new(rules));
+        self.loaded
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(record.hash.clone(), Arc::new(rules));
         Ok(())
     }
 }

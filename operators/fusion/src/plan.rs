@@ -15,10 +15,20 @@ pub struct KnownSignal {
     pub lack: &'static str,
 }
 
-/// Every signal, one line an operator.
+/// Every signal, one entry an operator.
 pub const KNOWN_SIGNALS: &[KnownSignal] = &[
-    KnownSignal { name: "ip", operator: "ip-intel", applies: has_address, lack: "the session has no IP address" },
-    KnownSignal { name: "geo", operator: "geo-risk", applies: has_position, lack: "the session has no coordinates" },
+    KnownSignal {
+        name: "ip",
+        operator: "ip-intel",
+        applies: has_address,
+        lack: "the session has no IP address",
+    },
+    KnownSignal {
+        name: "geo",
+        operator: "geo-risk",
+        applies: has_position,
+        lack: "the session has no coordinates",
+    },
 ];
 
 fn has_address(session: &Session) -> bool {

@@ -6,7 +6,9 @@
 //! to tell stays null.
 
 use geodata::{DataConfig, DataSets, NEAR_DISTANCE_M, Places, Position, PrisonFacts, distance_m};
-use pipeline::{Built, Descriptor, Event, HostContext, Operator, Registration, Reject, Step, TimeSource, Verdict};
+use pipeline::{
+    Built, Descriptor, Event, HostContext, Operator, Registration, Reject, Step, TimeSource, Verdict,
+};
 use schemas::topic::{ACCEPTED, SIGNALS};
 use schemas::{Accepted, GeoPlace, GeoSignal, Place, Session};
 use std::collections::BTreeMap;
@@ -18,8 +20,7 @@ pub const NAME: &str = "geo-risk";
 pub const SIGNAL: &str = "geo";
 
 /// How a process hosts the operator.
-pub const REGISTRATION: Registration =
-    Registration { name: NAME, input: &ACCEPTED, build };
+pub const REGISTRATION: Registration = Registration { name: NAME, input: &ACCEPTED, build };
 
 fn build(context: &HostContext) -> Result<Built, Box<dyn std::error::Error + Send + Sync>> {
     let data = context.shared(|config| {
@@ -64,7 +65,9 @@ impl GeoRisk {
         Some(GeoSignal {
             location: location.map(|place| self.judge_place(place)),
             address: address.map(|place| self.judge_place(place)),
-            address_location_distance_m: location.zip(address).map(|(location, address)| distance_m(location.0, address.0)),
+            address_location_distance_m: location
+                .zip(address)
+                .map(|(location, address)| distance_m(location.0, address.0)),
         })
     }
 

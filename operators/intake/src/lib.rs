@@ -9,7 +9,9 @@ mod validate;
 
 pub use validate::validate;
 
-use pipeline::{Built, Descriptor, Event, HostContext, Operator, Registration, Reject, Step, TableSpec, TimeSource};
+use pipeline::{
+    Built, Descriptor, Event, HostContext, Operator, Registration, Reject, Step, TableSpec, TimeSource,
+};
 use schemas::codec::encode_datum;
 use schemas::topic::{ACCEPTED, SESSIONS, SIGNALS};
 use schemas::{Accepted, IntakeSession, Key, Message, Session, TimeMs};
@@ -70,9 +72,10 @@ impl Intake {
     fn tenant<'a>(&self, session: &'a Session) -> Result<&'a str, Reject> {
         let tenant = session.tenant.as_deref().unwrap_or(DEFAULT_TENANT);
         match &self.settings.tenants {
-            Some(known) if !known.iter().any(|name| name == tenant) => {
-                Err(Reject::new("unknown_tenant", format!("tenant {tenant:?} is not among the configured tenants")))
-            }
+            Some(known) if !known.iter().any(|name| name == tenant) => Err(Reject::new(
+                "unknown_tenant",
+                format!("tenant {tenant:?} is not among the configured tenants"),
+            )),
             _ => Ok(tenant),
         }
     }

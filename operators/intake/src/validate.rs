@@ -76,10 +76,17 @@ fn place(name: &str, place: Option<&Place>) -> Result<(), Reject> {
 fn device(session: &Session) -> Result<(), Reject> {
     let Some(device) = &session.device else { return Ok(()) };
     if let Some(cores) = device.cpu_cores.filter(|cores| *cores < 1) {
-        return Err(Reject::new("device_out_of_range", format!("device.cpu_cores is {cores}; unknown is null")));
+        return Err(Reject::new(
+            "device_out_of_range",
+            format!("device.cpu_cores is {cores}; unknown is null"),
+        ));
     }
-    if let Some(memory_gb) = device.memory_gb.filter(|memory_gb| !(memory_gb.is_finite() && *memory_gb > 0.0)) {
-        return Err(Reject::new("device_out_of_range", format!("device.memory_gb is {memory_gb}; unknown is null")));
+    if let Some(memory_gb) = device.memory_gb.filter(|memory_gb| !(memory_gb.is_finite() && *memory_gb > 0.0))
+    {
+        return Err(Reject::new(
+            "device_out_of_range",
+            format!("device.memory_gb is {memory_gb}; unknown is null"),
+        ));
     }
     Ok(())
 }
@@ -127,18 +134,27 @@ fn texts(session: &Session) -> Result<(), Reject> {
     if let Some(place) = values.iter().position(is_too_long) {
         let mut names = Vec::new();
         Session::leaf_names("", &mut names);
-        return Err(Reject::new("text_too_long", format!("{} has more than {TEXT_BYTES_MAX} bytes", names[place].name)));
+        return Err(Reject::new(
+            "text_too_long",
+            format!("{} has more than {TEXT_BYTES_MAX} bytes", names[place].name),
+        ));
     }
     values.clear();
     for attachment in session.attachments.iter().flatten() {
         attachment.leaves(&mut values);
     }
     if values.iter().any(is_too_long) {
-        return Err(Reject::new("text_too_long", format!("an attachment has a text of more than {TEXT_BYTES_MAX} bytes")));
+        return Err(Reject::new(
+            "text_too_long",
+            format!("an attachment has a text of more than {TEXT_BYTES_MAX} bytes"),
+        ));
     }
     let mut attributes = session.attributes.iter().flatten();
     if attributes.any(|(name, value)| name.len().max(value.len()) > TEXT_BYTES_MAX) {
-        return Err(Reject::new("text_too_long", format!("an attribute has more than {TEXT_BYTES_MAX} bytes")));
+        return Err(Reject::new(
+            "text_too_long",
+            format!("an attribute has more than {TEXT_BYTES_MAX} bytes"),
+        ));
     }
     Ok(())
 }

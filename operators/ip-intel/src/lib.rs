@@ -4,7 +4,9 @@
 //! means. A list that is not configured leaves its field null, which is not the same as false.
 
 use geodata::{DataConfig, DataSets, IpData, IpFacts};
-use pipeline::{Built, Descriptor, Event, HostContext, Operator, Registration, Reject, Step, TimeSource, Verdict};
+use pipeline::{
+    Built, Descriptor, Event, HostContext, Operator, Registration, Reject, Step, TimeSource, Verdict,
+};
 use schemas::topic::{ACCEPTED, SIGNALS};
 use schemas::{Accepted, IpSignal, SignalStatus};
 use std::collections::BTreeMap;
@@ -17,8 +19,7 @@ pub const NAME: &str = "ip-intel";
 pub const SIGNAL: &str = "ip";
 
 /// How a process hosts the operator.
-pub const REGISTRATION: Registration =
-    Registration { name: NAME, input: &ACCEPTED, build };
+pub const REGISTRATION: Registration = Registration { name: NAME, input: &ACCEPTED, build };
 
 fn build(context: &HostContext) -> Result<Built, Box<dyn std::error::Error + Send + Sync>> {
     let data = context.shared(|config| {

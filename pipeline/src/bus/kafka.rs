@@ -24,7 +24,9 @@ pub use edge::KafkaEdge;
 pub use error::KafkaError;
 pub use settings::KafkaSettings;
 pub use tables::KafkaState;
-pub use topics::{IntendedTopic, TopicsReport, changelog_configs, create_topics, intended_topics, topic_configs};
+pub use topics::{
+    IntendedTopic, TopicsReport, changelog_configs, create_topics, intended_topics, topic_configs,
+};
 
 use crate::bus::local::{get_row, scan_rows};
 use crate::bus::{Bus, Commit, Polled, Position};
@@ -35,11 +37,11 @@ use context::{GroupContext, Membership};
 use edge::{Readers, whole_millis};
 use error::ends_reading;
 use message::{offset, record_of, signed};
-use reader::{Onward, close, retire};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
+use reader::{Onward, close, retire};
 use schemas::TopicSpec;
 use settings::Names;
 use std::collections::BTreeSet;
@@ -108,7 +110,8 @@ impl KafkaBus {
         let tables = Tables::new(settings, Arc::clone(state), operators).map_err(failed)?;
         let consumer = open_consumer(settings, worker).map_err(failed)?;
         let inputs: Vec<&str> = topics.iter().map(|input| input.name.as_str()).collect();
-        let needed: Vec<String> = inputs.iter().copied().chain(tables.changelogs()).map(str::to_owned).collect();
+        let needed: Vec<String> =
+            inputs.iter().copied().chain(tables.changelogs()).map(str::to_owned).collect();
         await_topics(&consumer, &needed, settings.partitions).map_err(failed)?;
         // Before the group gives out partitions the predecessor's last transaction has ended.
         let writer = Writer::open(settings, &settings.transactional_id(worker))?;
@@ -142,7 +145,8 @@ impl KafkaBus {
             if consumer.context().change() != self.membership.change {
                 self.held.clear();
                 self.membership = consumer.context().membership();
-                let partitions = together(&self.topics, &self.membership.assigned).map_err(|error| error.into_bus(ACTION))?;
+                let partitions = together(&self.topics, &self.membership.assigned)
+                    .map_err(|error| error.into_bus(ACTION))?;
                 self.tables.own(&partitions).map_err(|error| error.into_bus(ACTION))?;
             }
             let (change, topics, held) = (self.membership.change, &self.topics, &mut self.held);
@@ -155,13 +159,16 @@ impl KafkaBus {
             pause.end()?;
             if complete? && consumer.context().change() == change {
                 self.to_announce = false;
-                return together(&self.topics, &self.membership.assigned).map_err(|error| error.into_bus(ACTION));
+                return together(&self.topics, &self.membership.assigned)
+                    .map_err(|error| error.into_bus(ACTION));
             }
         }
     }
 
     fn has_changed(&self) -> bool {
-        self.clients.as_ref().is_some_and(|clients| clients.consumer.context().change() != self.membership.change)
+        self.clients
+            .as_ref()
+            .is_some_and(|clients| clients.consumer.context().change() != self.membership.change)
     }
 
     /// Returns the records that are there; waits for the first.
@@ -190,7 +197,11 @@ impl KafkaBus {
         let Some(metadata) = &self.membership.metadata else { return Err(KafkaError::Lost) };
         let mut next = TopicPartitionList::with_capacity(positions.len());
         for position in positions {
-            next.add_partition_offset(&self.names.of(position.topic), signed(position.partition), offset(position.next))?;
+            next.add_partition_offset(
+                &self.names.of(position.topic),
+                signed(position.partition),
+                offset(position.next),
+            )?;
         }
         Ok(Some(Offsets { next, metadata }))
     }
@@ -229,7 +240,9 @@ impl KafkaBus {
     fn come_back(&mut self) -> Result<(), BusError> {
         const ACTION: &str = "join a group again";
         let failed = |error: KafkaError| error.into_bus(ACTION);
-        let Some(Clients { writer, consumer }) = self.clients.take() else { return Err(failed(KafkaError::Left)) };
+        let Some(Clients { writer, consumer }) = self.clients.take() else {
+            return Err(failed(KafkaError::Left));
+        };
         let metadata = consumer.group_metadata().ok_or_else(|| failed(KafkaError::Lost))?;
         let mut next = TopicPartitionList::new();
         if let Some(input) = self.topics.first() {
@@ -294,7 +307,12 @@ impl Bus for KafkaBus {
         }
         let rows = self.tables.rows(commit.writes).map_err(failed)?;
         let offsets = self.offsets(&commit.positions).map_err(failed)?;
-        let ends = clients.writer.commit(&commit.records, &self.tables.records(&rows), rows.places(), offsets.as_ref())?;
+        let ends = clients.writer.commit(
+            &commit.records,
+            &self.tables.records(&rows),
+            rows.places(),
+            offsets.as_ref(),
+        )?;
         // Where this fails the copy lacks a committed step, and no worker may go on with it.
         self.tables.apply(rows, &ends).map_err(|error| BusError::fatal(ACTION, error))
     }
@@ -305,7 +323,13 @@ impl Bus for KafkaBus {
         self.seek_back().map_err(|error| error.into_bus("read again"))
     }
 
-    fn get(&self, operator: &'static str, table: &TableSpec, partition: u32, key: &[u8]) -> Result<Option<Row>, BusError> {
+    fn get(
+        &self,
+        operator: &'static str,
+        table: &TableSpec,
+        partition: u32,
+        key: &[u8],
+    ) -> Result<Option<Row>, BusError> {
         let space = self.tables.space(operator).map_err(|error| error.into_bus("use a table"))?;
         get_row(self.tables.store(), space, table, partition, key)
     }
@@ -368,7 +392,7 @@ struct Pause<'a> {
 impl Pause<'_> {
     fn begin(&mut self) -> Result<(), BusError> {
         if !self.is_paused && !self.assigned.is_empty() {
-            self.consumer.pause(&list(self.assigned)).map_err(|error| paused(error))?;
+            self.consumer.pause(&list(self.assigned)).map_err(paused)?;
             self.is_paused = true;
         }
         Ok(())
@@ -376,7 +400,7 @@ impl Pause<'_> {
 
     fn end(self) -> Result<(), BusError> {
         if self.is_paused {
-            self.consumer.resume(&list(self.assigned)).map_err(|error| paused(error))?;
+            self.consumer.resume(&list(self.assigned)).map_err(paused)?;
         }
         Ok(())
     }
@@ -387,7 +411,11 @@ fn paused(error: ClientError) -> BusError {
 }
 
 /// Lets the group tell what it has to tell, and keeps a record that comes with it.
-fn serve(consumer: &BaseConsumer<GroupContext>, topics: &[Input], held: &mut Vec<LogRecord>) -> Result<(), BusError> {
+fn serve(
+    consumer: &BaseConsumer<GroupContext>,
+    topics: &[Input],
+    held: &mut Vec<LogRecord>,
+) -> Result<(), BusError> {
     if let Some(message) = consumer.poll(Duration::ZERO) {
         held.extend(received(topics, message)?);
     }
@@ -395,7 +423,10 @@ fn serve(consumer: &BaseConsumer<GroupContext>, topics: &[Input], held: &mut Vec
 }
 
 /// Returns what a poll brought as a record; none for errors that the library repairs itself.
-fn received(topics: &[Input], message: Result<BorrowedMessage<'_>, ClientError>) -> Result<Option<LogRecord>, BusError> {
+fn received(
+    topics: &[Input],
+    message: Result<BorrowedMessage<'_>, ClientError>,
+) -> Result<Option<LogRecord>, BusError> {
     match message {
         Ok(message) => {
             let input = topics.iter().find(|input| input.name == message.topic());
@@ -438,7 +469,11 @@ fn open_consumer(settings: &KafkaSettings, worker: usize) -> Result<BaseConsumer
 }
 
 /// Waits for brokers that answer, and refuses topics that are not as they have to be.
-fn await_topics(consumer: &BaseConsumer<GroupContext>, names: &[String], partitions: u32) -> Result<(), KafkaError> {
+fn await_topics(
+    consumer: &BaseConsumer<GroupContext>,
+    names: &[String],
+    partitions: u32,
+) -> Result<(), KafkaError> {
     let until = Instant::now() + START_WAIT;
     loop {
         match topics::missing(consumer, names, partitions) {

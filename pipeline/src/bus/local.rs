@@ -160,7 +160,8 @@ impl LocalLog {
         let space = self.space(topic);
         // The last record stays, so that the next offset is known after a restart.
         let before = before.min(self.end(topic, partition).saturating_sub(1));
-        let pairs = self.store.range(space, &log_key(partition, 0), &log_key(partition, before), usize::MAX)?;
+        let pairs =
+            self.store.range(space, &log_key(partition, 0), &log_key(partition, before), usize::MAX)?;
         let changes = pairs.into_iter().map(|(key, _)| Change { space, key, value: None });
         Ok(self.store.write(changes.collect(), false)?)
     }
@@ -179,8 +180,9 @@ impl LocalLog {
                 // The last record stays, so that the next offset is known after a restart.
                 let end = self.end(spec, partition);
                 let old = records.iter().take_while(|record| record.time < before && record.offset + 1 < end);
-                let changes: Vec<Change> =
-                    old.map(|record| Change { space, key: log_key(partition, record.offset), value: None }).collect();
+                let changes: Vec<Change> = old
+                    .map(|record| Change { space, key: log_key(partition, record.offset), value: None })
+                    .collect();
                 trimmed += changes.len();
                 self.store.write(changes, false)?;
             }
@@ -202,17 +204,27 @@ impl LocalLog {
         for record in &records {
             let bytes = record.value.as_ref().map_or(0, Vec::len);
             if bytes > record.topic.record_bytes_max as usize {
-                return Err(LocalError::TooLarge { topic: record.topic.name, bytes, bytes_max: record.topic.record_bytes_max });
+                return Err(LocalError::TooLarge {
+                    topic: record.topic.name,
+                    bytes,
+                    bytes_max: record.topic.record_bytes_max,
+                });
             }
             if record.partition >= self.partitions {
-                return Err(LocalError::NoPartition { topic: record.topic.name, partition: record.partition });
+                return Err(LocalError::NoPartition {
+                    topic: record.topic.name,
+                    partition: record.partition,
+                });
             }
         }
         let now = self.clock.now_ms();
         let mut changes = Vec::with_capacity(records.len());
         for record in records {
             let Some(log) = inner.topics.get_mut(record.topic.name) else {
-                return Err(LocalError::NoPartition { topic: record.topic.name, partition: record.partition });
+                return Err(LocalError::NoPartition {
+                    topic: record.topic.name,
+                    partition: record.partition,
+                });
             };
             let end = &mut log.ends[record.partition as usize];
             let offset = end.offset;
@@ -324,7 +336,9 @@ impl LocalBus {
 
     fn state(&self, operator: &'static str) -> Result<Space, BusError> {
         let known = self.states.get(operator).copied();
-        known.ok_or_else(|| BusError::fatal("use a table", format!("the tables of {operator} are not kept here")))
+        known.ok_or_else(|| {
+            BusError::fatal("use a table", format!("the tables of {operator} are not kept here"))
+        })
     }
 }
 
@@ -357,7 +371,11 @@ impl Bus for LocalBus {
         }
         for position in commit.positions {
             let key = position_key(&self.group, position.topic, position.partition);
-            changes.push(Change { space: log.positions, key, value: Some(position.next.to_be_bytes().to_vec()) });
+            changes.push(Change {
+                space: log.positions,
+                key,
+                value: Some(position.next.to_be_bytes().to_vec()),
+            });
         }
         log.finish(inner, changes).map_err(BusError::from)
     }
@@ -367,7 +385,13 @@ impl Bus for LocalBus {
         Ok(())
     }
 
-    fn get(&self, operator: &'static str, table: &TableSpec, partition: u32, key: &[u8]) -> Result<Option<Row>, BusError> {
+    fn get(
+        &self,
+        operator: &'static str,
+        table: &TableSpec,
+        partition: u32,
+        key: &[u8],
+    ) -> Result<Option<Row>, BusError> {
         get_row(self.log.store.as_ref(), self.state(operator)?, table, partition, key)
     }
 
@@ -387,7 +411,10 @@ impl Bus for LocalBus {
     }
 
     fn lag(&self, topic: &'static TopicSpec, partition: u32) -> Option<u64> {
-        let cursor = self.cursors.iter().find(|cursor| cursor.topic.name == topic.name && cursor.partition == partition)?;
+        let cursor = self
+            .cursors
+            .iter()
+            .find(|cursor| cursor.topic.name == topic.name && cursor.partition == partition)?;
         Some(self.log.end(topic, partition).saturating_sub(cursor.next))
     }
 
@@ -417,7 +444,9 @@ impl Edge for Arc<LocalLog> {
 
     fn publish(&self, records: Vec<NewRecord>) -> Result<(), BusError> {
         self.append(records).map_err(|error| match error {
-            LocalError::TooLarge { .. } | LocalError::NoPartition { .. } => BusError::retry("publish records", error),
+            LocalError::TooLarge { .. } | LocalError::NoPartition { .. } => {
+                BusError::retry("publish records", error)
+            }
             _ => BusError::fatal("publish records", error),
         })
     }
@@ -439,7 +468,8 @@ impl Edge for Arc<LocalLog> {
         let mut records = Vec::new();
         for partition in 0..self.partitions {
             let from = partition.to_be_bytes();
-            let pairs = self.store.range(space, &from, &after_prefix(&from), usize::MAX).map_err(LocalError::from)?;
+            let pairs =
+                self.store.range(space, &from, &after_prefix(&from), usize::MAX).map_err(LocalError::from)?;
             for (key, bytes) in pairs {
                 records.push(stored_record(topic, partition, &key, &bytes)?);
             }
@@ -451,7 +481,10 @@ impl Edge for Arc<LocalLog> {
         let partition = schemas::key::partition_of(key, self.partitions);
         let stored = compacted_key(partition, key);
         let bytes = self.store.get(self.space(topic), &stored).map_err(LocalError::from)?;
-        bytes.map(|bytes| stored_record(topic, partition, &stored, &bytes)).transpose().map_err(BusError::from)
+        bytes
+            .map(|bytes| stored_record(topic, partition, &stored, &bytes))
+            .transpose()
+            .map_err(BusError::from)
     }
 }
 
@@ -484,8 +517,16 @@ impl Tail for LocalTail {
     }
 }
 
-pub(crate) fn get_row(store: &dyn Store, space: Space, table: &TableSpec, partition: u32, key: &[u8]) -> Result<Option<Row>, BusError> {
-    let bytes = store.get(space, &table_key(partition, table.number, key)).map_err(|error| BusError::fatal("read a table", error))?;
+pub(crate) fn get_row(
+    store: &dyn Store,
+    space: Space,
+    table: &TableSpec,
+    partition: u32,
+    key: &[u8],
+) -> Result<Option<Row>, BusError> {
+    let bytes = store
+        .get(space, &table_key(partition, table.number, key))
+        .map_err(|error| BusError::fatal("read a table", error))?;
     Ok(bytes.map(stored_row))
 }
 
@@ -542,7 +583,12 @@ fn log_change(space: Space, record: &NewRecord, offset: u64, time: TimeMs) -> Ch
     Change { space, key: log_key(record.partition, offset), value: Some(encode_stored(record, offset, time)) }
 }
 
-fn read_end(store: &dyn Store, space: Space, topic: &'static TopicSpec, partition: u32) -> Result<End, LocalError> {
+fn read_end(
+    store: &dyn Store,
+    space: Space,
+    topic: &'static TopicSpec,
+    partition: u32,
+) -> Result<End, LocalError> {
     let from = partition.to_be_bytes();
     let to = after_prefix(&from);
     if topic.cleanup != Cleanup::Compact {
@@ -592,7 +638,12 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     Some(Some(bytes))
 }
 
-fn stored_record(topic: &'static TopicSpec, partition: u32, key: &[u8], bytes: &[u8]) -> Result<LogRecord, LocalError> {
+fn stored_record(
+    topic: &'static TopicSpec,
+    partition: u32,
+    key: &[u8],
+    bytes: &[u8],
+) -> Result<LogRecord, LocalError> {
     let decode = || {
         let (time, rest) = bytes.split_first_chunk::<8>()?;
         let (offset, mut rest) = rest.split_first_chunk::<8>()?;

@@ -84,7 +84,6 @@ pub(super) struct Input {
     value: Option<Vec<u8>>,
 }
 
-
 impl Case {
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
         let file: Map<String, Value> = serde_json::from_str(&fs::read_to_string(path)?)?;
@@ -125,9 +124,16 @@ impl Case {
     }
 
     /// Returns the input of a partition of a topic, in the order of its offsets.
-    pub(super) fn inputs_of(&self, topic: &TopicSpec, partition: u32, partitions: u32) -> impl Iterator<Item = &Input> {
+    pub(super) fn inputs_of(
+        &self,
+        topic: &TopicSpec,
+        partition: u32,
+        partitions: u32,
+    ) -> impl Iterator<Item = &Input> {
         let name = topic.name;
-        self.inputs.iter().filter(move |input| input.topic.name == name && input.partition(partitions) == partition)
+        self.inputs
+            .iter()
+            .filter(move |input| input.topic.name == name && input.partition(partitions) == partition)
     }
 
     /// Compares what came out with the expected part.
@@ -154,8 +160,10 @@ impl Case {
 
 impl Input {
     fn new(form: InputForm, codec: &Codec) -> Result<Self, Failure> {
-        let topic = schemas::topic::find(&form.topic).ok_or_else(|| format!("there is no topic {:?}", form.topic))?;
-        let time = time_from_text(&form.time).ok_or_else(|| format!("{:?} is no time in RFC 3339", form.time))?;
+        let topic =
+            schemas::topic::find(&form.topic).ok_or_else(|| format!("there is no topic {:?}", form.topic))?;
+        let time =
+            time_from_text(&form.time).ok_or_else(|| format!("{:?} is no time in RFC 3339", form.time))?;
         let mut headers: Vec<Header> =
             form.headers.iter().map(|(name, value)| Header::new(name, value.as_bytes())).collect();
         if form.tick {
@@ -222,7 +230,8 @@ pub(super) fn key_to_text(bytes: &[u8]) -> String {
         return format!("{tenant}/{session_id}");
     }
     let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'/';
-    if !bytes.is_empty() && bytes != NO_KEY.as_bytes() && bytes.iter().all(plain) && !bytes.starts_with(b"0x") {
+    if !bytes.is_empty() && bytes != NO_KEY.as_bytes() && bytes.iter().all(plain) && !bytes.starts_with(b"0x")
+    {
         return String::from_utf8_lossy(bytes).into_owned();
     }
     format!("0x{}", schemas::hex(bytes))
@@ -271,7 +280,15 @@ mod tests {
 
     #[test]
     fn a_key_is_read_as_it_is_shown() {
-        for key in [Key::of_session("acme", "s/1").as_bytes(), b"sha256:00", b"none", b"", b"0xff", b"\xff\x00", b"a/b"] {
+        for key in [
+            Key::of_session("acme", "s/1").as_bytes(),
+            b"sha256:00",
+            b"none",
+            b"",
+            b"0xff",
+            b"\xff\x00",
+            b"a/b",
+        ] {
             let text = key_to_text(key);
             assert_eq!(key_from_text(&text).expect("the text is a key"), key, "{text}");
         }

@@ -61,8 +61,10 @@ fn compact(value: &Value) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Object(members) => {
-            let members: Vec<String> =
-                members.iter().map(|(name, member)| format!("{}: {}", quoted(name), compact(member))).collect();
+            let members: Vec<String> = members
+                .iter()
+                .map(|(name, member)| format!("{}: {}", quoted(name), compact(member)))
+                .collect();
             format!("{{{}}}", members.join(", "))
         }
         other => other.to_string(),
@@ -100,8 +102,11 @@ fn edits<'a>(before: &[&'a str], after: &[&'a str]) -> Vec<(char, &'a str)> {
     let mut common = vec![vec![0u32; after.len() + 1]; before.len() + 1];
     for i in (0..before.len()).rev() {
         for j in (0..after.len()).rev() {
-            common[i][j] =
-                if before[i] == after[j] { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+            common[i][j] = if before[i] == after[j] {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
+            };
         }
     }
     let (mut i, mut j) = (0, 0);
@@ -128,12 +133,18 @@ mod tests {
 
     #[test]
     fn short_values_stay_on_their_line_and_long_ones_are_read_again() {
-        assert_eq!(text(&json!({"a": [1, {"b": null}], "c": "d\n"})), r#"{"a": [1, {"b": null}], "c": "d\n"}"#);
+        assert_eq!(
+            text(&json!({"a": [1, {"b": null}], "c": "d\n"})),
+            r#"{"a": [1, {"b": null}], "c": "d\n"}"#
+        );
         let long = json!({"names": vec!["a name of some length"; 9], "empty": {}, "text": "x".repeat(200)});
         let written = text(&long);
         assert_eq!(serde_json::from_str::<Value>(&written).expect("it is JSON"), long);
         assert!(written.starts_with("{\n  \"names\": [\n    \"a name"), "{written}");
-        assert!(written.lines().all(|line| line.chars().count() <= WIDTH || line.contains("xxx")), "{written}");
+        assert!(
+            written.lines().all(|line| line.chars().count() <= WIDTH || line.contains("xxx")),
+            "{written}"
+        );
     }
 
     #[test]

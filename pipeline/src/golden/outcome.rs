@@ -33,9 +33,13 @@ impl Outcome {
         let mut shown = Map::new();
         let (records, letters, progress) = reading.records()?;
         let (rows, timers) = reading.tables()?;
-        for (name, values) in
-            [("records", records), ("dead_letters", letters), ("progress", progress), ("tables", rows), ("timers", timers)]
-        {
+        for (name, values) in [
+            ("records", records),
+            ("dead_letters", letters),
+            ("progress", progress),
+            ("tables", rows),
+            ("timers", timers),
+        ] {
             if !values.is_empty() {
                 shown.insert(name.into(), values.into());
             }
@@ -69,12 +73,14 @@ impl Reading<'_> {
         let mut progress: BTreeMap<(&str, u32, String), TimeMs> = BTreeMap::new();
         for topic in TOPICS {
             for record in self.written(topic)? {
-                let message = Message::decode(self.codec(), topic, record.value.as_deref().unwrap_or_default())?;
+                let message =
+                    Message::decode(self.codec(), topic, record.value.as_deref().unwrap_or_default())?;
                 match &message {
                     // How often progress is told depends on where steps are cut; how far it comes does not.
                     Message::Progress(told) => {
                         let Progress { operator, time } = told.as_ref().clone();
-                        let furthest = progress.entry((topic.name, record.partition, operator)).or_insert(time);
+                        let furthest =
+                            progress.entry((topic.name, record.partition, operator)).or_insert(time);
                         *furthest = time.max(*furthest);
                     }
                     Message::DeadLetter(letter) => letters.push(self.letter(letter)?),
@@ -86,7 +92,10 @@ impl Reading<'_> {
             }
         }
         let told = |((topic, partition, operator), time): (&(&str, u32, String), &TimeMs)| {
-            self.placed(*partition, json!({ "topic": topic, "operator": operator, "time": time_to_json(*time) }))
+            self.placed(
+                *partition,
+                json!({ "topic": topic, "operator": operator, "time": time_to_json(*time) }),
+            )
         };
         let progress = progress.iter().map(told).collect();
         Ok((records, letters, progress))
@@ -104,7 +113,11 @@ impl Reading<'_> {
                 record.offset < self.case.inputs_of(topic, partition, self.log.partitions()).count() as u64
             };
             let found = if topic.cleanup == Cleanup::Compact {
-                self.log.read_compacted(topic)?.into_iter().filter(|record| record.partition == partition).collect()
+                self.log
+                    .read_compacted(topic)?
+                    .into_iter()
+                    .filter(|record| record.partition == partition)
+                    .collect()
             } else {
                 self.log.read(topic, partition, 0, usize::MAX)?
             };
@@ -120,8 +133,12 @@ impl Reading<'_> {
         }
         if !record.headers.is_empty() {
             let text = |value: &[u8]| Value::from(String::from_utf8_lossy(value));
-            shown["headers"] =
-                record.headers.iter().map(|header| (header.name.clone(), text(&header.value))).collect::<Map<_, _>>().into();
+            shown["headers"] = record
+                .headers
+                .iter()
+                .map(|header| (header.name.clone(), text(&header.value)))
+                .collect::<Map<_, _>>()
+                .into();
         }
         shown["record"] = message.type_name().into();
         shown["value"] = self.value(message);
@@ -139,7 +156,8 @@ impl Reading<'_> {
     /// Returns a dead letter, after a look whether it holds the record that it names.
     fn letter(&self, letter: &DeadLetter) -> Result<Value, Failure> {
         let place = || format!("{}/{} at {}", letter.topic, letter.partition, letter.offset);
-        let topic = schemas::topic::find(&letter.topic).ok_or_else(|| format!("a dead letter names topic {}", letter.topic))?;
+        let topic = schemas::topic::find(&letter.topic)
+            .ok_or_else(|| format!("a dead letter names topic {}", letter.topic))?;
         let (partition, offset) = (u32::try_from(letter.partition)?, u64::try_from(letter.offset)?);
         let refused = self.log.read(topic, partition, offset, 1)?;
         let refused = refused.first().filter(|record| record.offset == offset);
@@ -148,7 +166,11 @@ impl Reading<'_> {
         let kept = letter.value.as_ref().is_none_or(|value| value.as_slice() == bytes);
         let images = topic.name == IMAGES.name;
         if !kept || (images && letter.value.is_some()) || letter.value_sha256 != schemas::sha256_hex(bytes) {
-            return Err(format!("the dead letter of {} does not hold what it is to hold of its record", place()).into());
+            return Err(format!(
+                "the dead letter of {} does not hold what it is to hold of its record",
+                place()
+            )
+            .into());
         }
         if letter.append_time != refused.time || letter.key.as_ref().map(|key| key.to_vec()) != refused.key {
             return Err(format!("the dead letter of {} has another time or key", place()).into());
@@ -185,14 +207,22 @@ impl Reading<'_> {
                         if table.ttl_ms.is_some_and(|ttl_ms| row.touched.saturating_add(ttl_ms) < time) {
                             continue;
                         }
-                        let place = format!("table {} of {}/{partition} at {key:?}", table.name, descriptor.name);
+                        let place =
+                            format!("table {} of {}/{partition} at {key:?}", table.name, descriptor.name);
                         self.raw.push((place, [row.touched.to_be_bytes().as_slice(), &row.value].concat()));
                         if *table == CLOCK {
                             time = self.codec().decode::<Clock>(&row.value)?.time;
                         } else if *table == TIMERS {
                             timers.push(self.timer(descriptor.name, partition, &key));
                         } else {
-                            rows.push(self.row(descriptor.name, table, partition, &key, row.touched, &row.value)?);
+                            rows.push(self.row(
+                                descriptor.name,
+                                table,
+                                partition,
+                                &key,
+                                row.touched,
+                                &row.value,
+                            )?);
                         }
                     }
                 }
@@ -239,7 +269,8 @@ impl Reading<'_> {
         let topic = format!("{}/{}", record.topic.name, record.partition);
         let number = self.raw.iter().filter(|(place, _)| place.starts_with(&topic)).count() + 1;
         let mut bytes = record.time.to_be_bytes().to_vec();
-        let parts = [record.key.as_deref(), record.value.as_deref()].into_iter().map(Option::unwrap_or_default);
+        let parts =
+            [record.key.as_deref(), record.value.as_deref()].into_iter().map(Option::unwrap_or_default);
         let headers = record.headers.iter().flat_map(|header| [header.name.as_bytes(), &header.value]);
         for part in parts.chain(headers) {
             bytes.extend_from_slice(&part.len().to_be_bytes());

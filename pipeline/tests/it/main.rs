@@ -2,4 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod broker;
+mod kafka;
 mod registry;

@@ -74,7 +74,8 @@ impl Form<'_> {
             }
             Schema::TimestampMillis => {
                 let time = json.as_i64().or_else(|| json.as_str().and_then(time_from_text));
-                time.map(AvroValue::TimestampMillis).ok_or_else(|| misfit("a time in RFC 3339 or milliseconds"))
+                time.map(AvroValue::TimestampMillis)
+                    .ok_or_else(|| misfit("a time in RFC 3339 or milliseconds"))
             }
             Schema::Enum(symbols) => {
                 let place = symbols.symbols.iter().position(|symbol| json.as_str() == Some(symbol));
@@ -85,13 +86,15 @@ impl Form<'_> {
             Schema::Array(array) => {
                 let items = json.as_array().ok_or_else(|| misfit("a list"))?;
                 let items = items.iter().enumerate();
-                let items = items.map(|(index, item)| self.value(&array.items, item, &format!("{path}[{index}]")));
+                let items =
+                    items.map(|(index, item)| self.value(&array.items, item, &format!("{path}[{index}]")));
                 Ok(AvroValue::Array(items.collect::<Result<_, _>>()?))
             }
             Schema::Map(map) => {
                 let members = json.as_object().ok_or_else(|| misfit("an object"))?.iter();
-                let members =
-                    members.map(|(name, member)| Ok((name.clone(), self.value(&map.types, member, &format!("{path}.{name}"))?)));
+                let members = members.map(|(name, member)| {
+                    Ok((name.clone(), self.value(&map.types, member, &format!("{path}.{name}"))?))
+                });
                 Ok(AvroValue::Map(members.collect::<Result<_, _>>()?))
             }
             Schema::Union(union) => self.branch(union.variants(), json, path),
@@ -108,7 +111,9 @@ impl Form<'_> {
 
     fn record(&self, record: &RecordSchema, json: &Value, path: &str) -> Result<AvroValue, RecordJsonError> {
         let members = json.as_object().ok_or_else(|| misfit(path, "an object"))?;
-        if let Some(name) = members.keys().find(|name| !record.fields.iter().any(|field| &field.name == *name)) {
+        if let Some(name) =
+            members.keys().find(|name| !record.fields.iter().any(|field| &field.name == *name))
+        {
             let reason = format!("{} has no such field", record.name.name());
             return Err(RecordJsonError { path: format!("{path}.{name}"), reason });
         }
@@ -205,9 +210,16 @@ mod tests {
         };
         let accepted = Accepted { session: session.clone().into(), opened_at: 5, ..Accepted::default() };
         assert_eq!(read::<Accepted>(message_to_json(&accepted.clone().into())), accepted);
-        let row = IntakeSession { session: session.into(), absorbed: vec![vec![0xff; 4].into()], ..IntakeSession::default() };
+        let row = IntakeSession {
+            session: session.into(),
+            absorbed: vec![vec![0xff; 4].into()],
+            ..IntakeSession::default()
+        };
         assert_eq!(read::<IntakeSession>(message_to_json(&row.clone().into())), row);
-        for body in [SignalBody::from(IpSignal { tor: Some(true), ..IpSignal::default() }), GeoSignal::default().into()] {
+        for body in [
+            SignalBody::from(IpSignal { tor: Some(true), ..IpSignal::default() }),
+            GeoSignal::default().into(),
+        ] {
             let signal = Signal { name: body.name().into(), body: Some(body), ..Signal::default() };
             assert_eq!(read::<Signal>(message_to_json(&signal.clone().into())), signal);
         }
@@ -229,8 +241,14 @@ mod tests {
         };
         assert_eq!(problem("Nothing", json!({})), "Nothing: there is no record of this name");
         assert_eq!(problem("Session", json!({"ipp": 1})), "Session.ipp: Session has no such field");
-        assert_eq!(problem("Session", json!({"location": {"lat": "x"}})), "Session.location.lat: expected a number");
-        assert_eq!(problem("Accepted", json!({"stage": 1e10})), "Accepted.stage: expected a whole number of 32 bits");
+        assert_eq!(
+            problem("Session", json!({"location": {"lat": "x"}})),
+            "Session.location.lat: expected a number"
+        );
+        assert_eq!(
+            problem("Accepted", json!({"stage": 1e10})),
+            "Accepted.stage: expected a whole number of 32 bits"
+        );
         let text = problem("Signal", json!({"status": "fine"}));
         assert!(text.starts_with("Signal.status: expected one of ok, not_applicable"), "{text}");
     }

@@ -58,7 +58,11 @@ impl Account<'_> {
             text(decision, "account_id")
         );
         writeln!(self.out, "{}", wrapped("", &session))?;
-        writeln!(self.out, "{}\n", wrapped("", &plain(decision["recommendation"][phrases.code].as_str().unwrap_or(""))))?;
+        writeln!(
+            self.out,
+            "{}\n",
+            wrapped("", &plain(decision["recommendation"][phrases.code].as_str().unwrap_or("")))
+        )?;
         let last = revisions.iter().filter_map(|revision| revision["revision"].as_u64()).max();
         let decided = format!(
             "{}, {} {} {} {}",
@@ -104,7 +108,11 @@ impl Account<'_> {
             let severity = text(reason, "severity");
             let first = format!("  {number}. ");
             let indent = " ".repeat(first.chars().count());
-            writeln!(self.out, "{}", wrapped(&first, &plain(reason["text"][phrases.code].as_str().unwrap_or(""))))?;
+            writeln!(
+                self.out,
+                "{}",
+                wrapped(&first, &plain(reason["text"][phrases.code].as_str().unwrap_or("")))
+            )?;
             let code = self.style.outcome(&severity, &text(reason, "code"));
             let weight = reason["weight"].as_f64().unwrap_or_default();
             writeln!(
@@ -178,7 +186,11 @@ impl Account<'_> {
         self.heading(phrases.undecided)?;
         for (lack, codes) in by_lack {
             let meaning = self.documented(&lack);
-            writeln!(self.out, "{}", wrapped("  - ", &format!("{}: {} {lack}{meaning}", codes.join(", "), phrases.lacking)))?;
+            writeln!(
+                self.out,
+                "{}",
+                wrapped("  - ", &format!("{}: {} {lack}{meaning}", codes.join(", "), phrases.lacking))
+            )?;
         }
         Ok(())
     }
@@ -233,7 +245,8 @@ impl Account<'_> {
             name = "";
         }
         let operators = decision["signals"].as_object().into_iter().flatten();
-        let operators = operators.filter(|(_, signal)| signal["operator"].as_str().is_some_and(|name| !name.is_empty()));
+        let operators =
+            operators.filter(|(_, signal)| signal["operator"].as_str().is_some_and(|name| !name.is_empty()));
         let operators: Vec<String> = operators
             .map(|(_, signal)| format!("{} {}", text(signal, "operator"), text(signal, "operator_version")))
             .collect();
@@ -266,7 +279,11 @@ impl Account<'_> {
             if !changed.is_empty() {
                 line.push_str(&format!("; {}: {}", phrases.changed, plain(&changed.join(", "))));
             }
-            writeln!(self.out, "{}", self.style.outcome(&outcome, &wrapped(&format!("  {number}. "), &line)))?;
+            writeln!(
+                self.out,
+                "{}",
+                self.style.outcome(&outcome, &wrapped(&format!("  {number}. "), &line))
+            )?;
         }
         Ok(())
     }
@@ -403,7 +420,10 @@ mod tests {
         decision["reasons"] = json!([]);
         decision["risk_score"] = json!(0.0);
         let text = told(&decision, &[], Language::En);
-        assert!(text.contains("No rule fired.") && text.contains("Without a reason the score is 0.\n"), "{text}");
+        assert!(
+            text.contains("No rule fired.") && text.contains("Without a reason the score is 0.\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -30,7 +30,11 @@ fn what_is_installed_is_shown_and_verified() {
     assert!(err.contains("not as installed: ip.tor"), "{err}");
 
     let answer = run(&["install"]);
-    assert!(answer.err.contains("ip.tor: installed"), "progress is told where nobody sees it change: {}", answer.err);
+    assert!(
+        answer.err.contains("ip.tor: installed"),
+        "progress is told where nobody sees it change: {}",
+        answer.err
+    );
     assert!(answer.ok().contains("1 data set installed, 0 there already"));
     assert_eq!(run(&["install", "--json", "--quiet"]).json()[0]["present"], json!(["ip.tor"]));
     let json = run(&["verify", "--json"]).json();
@@ -52,7 +56,8 @@ fn what_is_installed_is_shown_and_verified() {
 fn the_built_in_manifest_is_the_default() {
     let fixture = Fixture::new();
     let json = fixture.tamiz(&["assets", "status", "--json"]).json();
-    let names: Vec<&str> = json[0].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
+    let names: Vec<&str> =
+        json[0].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
     assert!(names.contains(&"ip.country") && names.contains(&"places.prisons"), "{names:?}");
     let (_, err) = fixture.tamiz(&["assets", "install", "--set", "ip.contry"]).failed();
     assert!(err.contains("did you mean \"ip.country\"?"), "{err}");

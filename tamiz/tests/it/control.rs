@@ -50,7 +50,10 @@ fn a_rule_set_is_put_in_force_in_every_partition_once() {
     let record = log.find_compacted(&RULES, published.hash.as_bytes()).expect("the rules are read");
     let value = record.and_then(|record| record.value).expect("the text is there under its hash");
     let record: RuleSetRecord = codec.decode(&value).expect("it is a rule set");
-    assert_eq!((record.name.as_str(), record.source.as_str(), record.published_at), ("one", one.as_str(), NOW));
+    assert_eq!(
+        (record.name.as_str(), record.source.as_str(), record.published_at),
+        ("one", one.as_str(), NOW)
+    );
     assert_eq!(rules_in_force(&log, &codec).expect("it is read"), Some(record));
 
     let again = publish_rules(&log, &codec, &one, NOW + 1).expect("the rules are good");

@@ -6,7 +6,9 @@ use serde_json::json;
 
 fn session(codec: &Codec, id: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    codec.encode(&Session { session_id: id.into(), ..Session::default() }, &mut bytes).expect("a session is encoded");
+    codec
+        .encode(&Session { session_id: id.into(), ..Session::default() }, &mut bytes)
+        .expect("a session is encoded");
     bytes
 }
 
@@ -83,7 +85,12 @@ fn a_letter_goes_back_to_its_topic_with_its_key_and_its_count() {
 #[test]
 fn letters_without_bytes_are_told_and_do_not_hold_the_others_up() {
     let fixture = refused();
-    let image = DeadLetter { topic: IMAGES.name.into(), reason: "bad".into(), value_size: 77, ..DeadLetter::default() };
+    let image = DeadLetter {
+        topic: IMAGES.name.into(),
+        reason: "bad".into(),
+        value_size: 77,
+        ..DeadLetter::default()
+    };
     append_letter(&fixture, image);
     let misplaced = DeadLetter {
         topic: DEAD_LETTER.name.into(),
@@ -92,7 +99,10 @@ fn letters_without_bytes_are_told_and_do_not_hold_the_others_up() {
         ..DeadLetter::default()
     };
     append_letter(&fixture, misplaced);
-    append_letter(&fixture, DeadLetter { topic: "gone".into(), reason: "bad".into(), ..DeadLetter::default() });
+    append_letter(
+        &fixture,
+        DeadLetter { topic: "gone".into(), reason: "bad".into(), ..DeadLetter::default() },
+    );
     let (out, err) = fixture.tamiz(&["dead-letter", "retry", "--all"]).failed();
     assert!(out.contains("its bytes (77) were not kept; publish the record again from its source"), "{out}");
     assert!(out.contains("its bytes are a session.v1, which has no place in topic dead-letter"), "{out}");

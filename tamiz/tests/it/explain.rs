@@ -44,7 +44,10 @@ fn a_decision_is_told_in_spanish_and_as_json() {
     assert!(text.starts_with("EN REVISIÓN  riesgo 45.0 de 100\nSesión s-1, cliente default"), "{text}");
     assert!(text.contains("La dirección IP 185.220.101.1 es una salida de la red Tor."), "{text}");
     let json = fixture.tamiz(&["explain", "s-1", "--json", "--revision", "1"]).json();
-    assert_eq!((&json[0]["decision"]["revision"], &json[0]["decision"]["decision"]), (&json!(1), &json!("pass")));
+    assert_eq!(
+        (&json[0]["decision"]["revision"], &json[0]["decision"]["decision"]),
+        (&json!(1), &json!("pass"))
+    );
     assert_eq!(json[0]["revisions"].as_array().map(Vec::len), Some(2));
     let (_, err) = fixture.tamiz(&["explain", "s-1", "--revision", "3"]).failed();
     assert!(err.contains("among those found: 1, 2"), "{err}");
@@ -57,7 +60,10 @@ fn the_tenant_is_found_where_only_one_has_the_session() {
     let (_, err) = fixture.tamiz(&["explain", "s-2", "--tenant", "default"]).failed();
     assert!(err.contains("there is no decision of session \"s-2\" of tenant \"default\""), "{err}");
     let (_, err) = fixture.tamiz(&["explain", "s-9"]).failed();
-    assert!(err.contains("there is no decision of session \"s-9\" of tenant \"default\"; --tenant names another"), "{err}");
+    assert!(
+        err.contains("there is no decision of session \"s-9\" of tenant \"default\"; --tenant names another"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -78,7 +84,10 @@ fn a_running_process_tells_its_last_decision() {
     let mut fixture = decided();
     let server = fixture.serve();
     let text = fixture.tamiz(&["explain", "s-1"]).ok();
-    assert!(text.contains("REVIEW  risk 45.0") && text.contains("1. not among the decisions at hand"), "{text}");
+    assert!(
+        text.contains("REVIEW  risk 45.0") && text.contains("1. not among the decisions at hand"),
+        "{text}"
+    );
     assert!(fixture.tamiz(&["explain", "s-2", "--tenant", "acme"]).ok().contains("PASS"));
     let (_, err) = fixture.tamiz(&["explain", "s-9"]).failed();
     assert!(err.contains("--tenant names another"), "{err}");

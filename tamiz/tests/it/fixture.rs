@@ -125,7 +125,8 @@ impl Fixture {
     pub fn work_on(&self, log: &Arc<LocalLog>) {
         let context = HostContext::new(self.config.clone());
         let names = &self.config.deployment.operators;
-        let hosting = tamiz::operators::join(&context, names, Arc::new(Codec::new())).expect("the operators join");
+        let hosting =
+            tamiz::operators::join(&context, names, Arc::new(Codec::new())).expect("the operators join");
         let bus = LocalBus::join(Arc::clone(log), "test", hosting.inputs(), &hosting.stateful());
         let settings = pipeline::host::runner_settings(&self.config, 0);
         let mut runner = Runner::new(Box::new(bus.expect("the group is joined")), hosting, settings);

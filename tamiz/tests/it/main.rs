@@ -2,6 +2,7 @@
 
 mod assets;
 mod completions;
+mod containers;
 mod control;
 mod dead_letter;
 mod explain;

@@ -42,7 +42,8 @@ fn check_published(fixture: &Fixture) {
     let ids: Vec<String> = sessions_in(fixture).into_iter().map(|session| session.session_id).collect();
     assert_eq!(ids, ["s-1", "s-3"]);
     let images = images_in(fixture);
-    let bytes: Vec<&[u8]> = images.iter().filter_map(|image| image.bytes.as_ref().map(|bytes| bytes.as_slice())).collect();
+    let bytes: Vec<&[u8]> =
+        images.iter().filter_map(|image| image.bytes.as_ref().map(|bytes| bytes.as_slice())).collect();
     assert_eq!(bytes, [b"the selfie".as_slice(), b"abc"]);
     assert_eq!(images[0].sha256, sha256_hex(b"the selfie"));
     let keys = fixture.records(&SESSIONS).into_iter().filter_map(|record| record.key);
@@ -58,14 +59,23 @@ fn a_file_goes_into_the_embedded_log_with_the_bytes_of_its_attachments() {
     fixture.write("sessions.jsonl", sessions());
     fixture.write("selfie.jpg", "the selfie");
     let answer = fixture.tamiz(&["publish", "--input", "sessions.jsonl", "--json"]);
-    assert!(answer.err.contains("sessions.jsonl, line 2: ipp: unknown field, did you mean \"ip\"?"), "{}", answer.err);
+    assert!(
+        answer.err.contains("sessions.jsonl, line 2: ipp: unknown field, did you mean \"ip\"?"),
+        "{}",
+        answer.err
+    );
     let summary = &answer.json()[0];
-    assert_eq!((&summary["sessions"], &summary["images"], &summary["problems"]), (&json!(2), &json!(2), &json!(1)));
+    assert_eq!(
+        (&summary["sessions"], &summary["images"], &summary["problems"]),
+        (&json!(2), &json!(2), &json!(1))
+    );
     check_published(&fixture);
     let keys = fixture.records(&SESSIONS);
     let of = |id: &str, tenant: &str| {
         let key = Key::of_session(tenant, id);
-        keys.iter().any(|record| record.key.as_deref() == Some(key.as_bytes()) && record.partition == key.partition(2))
+        keys.iter().any(|record| {
+            record.key.as_deref() == Some(key.as_bytes()) && record.partition == key.partition(2)
+        })
     };
     assert!(of("s-1", "default") && of("s-3", "acme"), "records are keyed and placed by tenant and session");
 }
@@ -136,7 +146,10 @@ fn nobody_at_the_address_is_told_with_what_to_do() {
     let (_, err) = fixture.tamiz(&["publish", "--input", "sessions.jsonl"]).failed();
     assert!(err.contains("open in another process") && err.contains("is `tamiz up` running there?"), "{err}");
     let (_, err) = fixture.tamiz(&["publish", "--input", "sessions.jsonl", "--url", "127.0.0.1:1"]).failed();
-    assert!(err.contains("begins with neither http:// nor https://") || err.contains("is not a URL"), "{err}");
+    assert!(
+        err.contains("begins with neither http:// nor https://") || err.contains("is not a URL"),
+        "{err}"
+    );
 }
 
 /// Answers each request with the next of these, and returns the bodies that came.
@@ -166,9 +179,11 @@ fn answer_with(answers: &'static [&'static str]) -> (String, std::thread::JoinHa
     (url, std::thread::spawn(serve))
 }
 
-const BUSY: &str = "503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const BUSY: &str =
+    "503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 const TAKEN: &str = "202 Accepted\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-const BROKEN: &str = "500 Internal Server Error\r\ncontent-length: 18\r\nconnection: close\r\n\r\n{\"detail\":\"broken\"}";
+const BROKEN: &str =
+    "500 Internal Server Error\r\ncontent-length: 18\r\nconnection: close\r\n\r\n{\"detail\":\"broken\"}";
 
 #[test]
 fn a_busy_server_is_asked_again_and_a_broken_one_is_not() {

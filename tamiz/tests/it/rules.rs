@@ -43,10 +43,14 @@ fn check_tells_every_mistake_with_its_place() {
 fn test_fails_where_a_case_fails_or_is_missing() {
     let fixture = fixture();
     let out = fixture.tamiz(&["rules", "test", "good.toml"]).ok();
-    assert!(out.contains("ok  KNOWN  known") && out.contains("2 cases of 1 rule: 0 failed, 0 without a case"), "{out}");
+    assert!(
+        out.contains("ok  KNOWN  known") && out.contains("2 cases of 1 rule: 0 failed, 0 without a case"),
+        "{out}"
+    );
 
     fixture.write("wrong.cases.toml", CASES.replace("\"s-2\"", "\"s-1\""));
-    let (out, err) = fixture.tamiz(&["rules", "test", "good.toml", "--cases", "wrong.cases.toml", "-q"]).failed();
+    let (out, err) =
+        fixture.tamiz(&["rules", "test", "good.toml", "--cases", "wrong.cases.toml", "-q"]).failed();
     assert!(out.contains("wrong.cases.toml:6: expected silent, got fires"), "{out}");
     assert!(out.contains("FAILED  KNOWN  no passing case in which it stays silent"), "{out}");
     assert!(!out.contains("  known"), "{out}");
@@ -54,7 +58,8 @@ fn test_fails_where_a_case_fails_or_is_missing() {
 
     let firing = CASES.split("[[case]]\nname = \"another\"").next().expect("the first part");
     fixture.write("half.cases.toml", firing);
-    let (out, _) = fixture.tamiz(&["rules", "test", "good.toml", "--cases", "half.cases.toml", "--json"]).failed();
+    let (out, _) =
+        fixture.tamiz(&["rules", "test", "good.toml", "--cases", "half.cases.toml", "--json"]).failed();
     let json: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
     assert_eq!((&json["passed"], &json["rules_never_silent"]), (&json!(false), &json!(["KNOWN"])));
     assert_eq!(json["cases"][0]["failure"], json!(null));

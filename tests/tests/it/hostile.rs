@@ -7,13 +7,17 @@ use schemas::topic::{ACCEPTED, DEAD_LETTER, DECISIONS, SESSIONS, SIGNALS};
 use schemas::{Codec, DeadLetter, Key, Session, TopicSpec};
 use std::error::Error;
 use tests::buses::{BusKind, TestLog};
-use tests::deployment::{Deployment, PARTITIONS};
+use tests::deployment::{Deployment, PARTITIONS, codec};
 use tests::fleet::Fleet;
 use tests::hostile::{encoded, records};
 use tests::outcome::Outcome;
 use tests::random::Seed;
 
-on_local_buses!(each_hostile_record_is_refused, records_between_operators_are_refused, damaged_records_stop_nothing);
+on_local_buses!(
+    each_hostile_record_is_refused,
+    records_between_operators_are_refused,
+    damaged_records_stop_nothing
+);
 
 const TENANT: &str = "acme";
 
@@ -45,7 +49,7 @@ fn letters(log: &TestLog, codec: &Codec) -> Vec<DeadLetter> {
 /// One after the other, each alone, with a good session behind it in the same partition.
 fn each_hostile_record_is_refused(kind: BusKind) {
     let seed = Seed::choose();
-    let codec = Codec::new();
+    let codec = codec();
     for deployment in Deployment::ALL {
         let log = TestLog::new(kind);
         let mut fleet = Fleet::start_undisturbed(&log, deployment);
@@ -59,11 +63,23 @@ fn each_hostile_record_is_refused(kind: BusKind) {
             fleet.settle(&log);
             let letters = letters(&log, &codec);
             assert_eq!(letters.len(), number + 1, "{} makes one dead letter", bad.name);
-            let place = |letter: &&DeadLetter| letter.partition == partition as i32 && letter.offset == offset as i64;
-            let letter = letters.iter().find(place).unwrap_or_else(|| panic!("{} has no dead letter", bad.name));
-            assert_eq!((letter.topic.as_str(), letter.operator.as_str()), (SESSIONS.name, intake::NAME), "{}", bad.name);
+            let place =
+                |letter: &&DeadLetter| letter.partition == partition as i32 && letter.offset == offset as i64;
+            let letter =
+                letters.iter().find(place).unwrap_or_else(|| panic!("{} has no dead letter", bad.name));
+            assert_eq!(
+                (letter.topic.as_str(), letter.operator.as_str()),
+                (SESSIONS.name, intake::NAME),
+                "{}",
+                bad.name
+            );
             assert_eq!(letter.reason, bad.reason, "{}: {}", bad.name, letter.detail);
-            assert!(!letter.detail.is_empty() && letter.detail.len() < 1_000, "{}: {}", bad.name, letter.detail);
+            assert!(
+                !letter.detail.is_empty() && letter.detail.len() < 1_000,
+                "{}: {}",
+                bad.name,
+                letter.detail
+            );
             assert_eq!(log.records(&DECISIONS).len(), number + 1, "after {} the stream goes on", bad.name);
         }
         assert_eq!(fleet.crashes, 0);
@@ -73,7 +89,7 @@ fn each_hostile_record_is_refused(kind: BusKind) {
 
 /// Whoever can write to the topics between operators can send them garbage too.
 fn records_between_operators_are_refused(kind: BusKind) {
-    let codec = Codec::new();
+    let codec = codec();
     let log = TestLog::new(kind);
     let mut fleet = Fleet::start_undisturbed(&log, Deployment::Chained);
     let session = encoded(&good(0), &codec);
@@ -107,7 +123,7 @@ fn records_between_operators_are_refused(kind: BusKind) {
 fn damaged_records_stop_nothing(kind: BusKind) {
     let seed = Seed::choose();
     let mut random = seed.random("damage");
-    let codec = Codec::new();
+    let codec = codec();
     let log = TestLog::new(kind);
     let mut fleet = Fleet::start_undisturbed(&log, Deployment::Fused);
     let count = times(400, 50_000);
@@ -133,18 +149,26 @@ fn damaged_records_stop_nothing(kind: BusKind) {
     outcome.check_revisions();
     let decided = outcome.decisions();
     for number in count..count + 20 {
-        assert!(decided.contains_key(&Key::of_session(TENANT, &format!("good-{number}"))), "the stream goes on");
+        assert!(
+            decided.contains_key(&Key::of_session(TENANT, &format!("good-{number}"))),
+            "the stream goes on"
+        );
     }
-    assert!(outcome.refusals().len() > count / 3, "most damage is seen: {} of {count}", outcome.refusals().len());
+    assert!(
+        outcome.refusals().len() > count / 3,
+        "most damage is seen: {} of {count}",
+        outcome.refusals().len()
+    );
 }
 
 /// A record that is larger than its topic allows comes no further than the edge, which says so.
 #[test]
 fn a_record_that_is_too_large_is_not_appended() {
-    let codec = Codec::new();
+    let codec = codec();
     let session = Session { user_agent: Some("x".repeat(SESSIONS.record_bytes_max as usize)), ..good(0) };
     let log = TestLog::new(BusKind::Memory);
-    let error = log.edge().publish(vec![record(&SESSIONS, 0, None, Some(encoded(&session, &codec)))]).unwrap_err();
+    let error =
+        log.edge().publish(vec![record(&SESSIONS, 0, None, Some(encoded(&session, &codec)))]).unwrap_err();
     assert!(matches!(error, BusError::Retry { .. }), "it is not the end of the process: {error}");
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     assert!(cause.contains("too large for topic sessions, of at most 1200000"), "{cause}");
@@ -154,7 +178,7 @@ fn a_record_that_is_too_large_is_not_appended() {
 /// The headers by which our processes talk to each other mean nothing on a topic that anybody writes.
 #[test]
 fn forged_headers_hide_no_session() {
-    let codec = Codec::new();
+    let codec = codec();
     for deployment in Deployment::ALL {
         let log = TestLog::new(BusKind::Memory);
         let mut fleet = Fleet::start_undisturbed(&log, deployment);

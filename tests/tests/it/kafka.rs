@@ -8,8 +8,8 @@ use crate::times;
 use crate::workers::Stall;
 use pipeline::{Edge, LogRecord};
 use replay::{Recording, ReplayError, faithful};
-use schemas::topic::{ACCEPTED, DECISIONS, SESSIONS, SIGNALS, STEPS};
 use schemas::TopicSpec;
+use schemas::topic::{ACCEPTED, DECISIONS, SESSIONS, SIGNALS, STEPS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tests::buses::{BusKind, TestLog};
@@ -80,7 +80,13 @@ impl Recording for KafkaRecording {
         Ok(0)
     }
 
-    fn records(&self, topic: &'static TopicSpec, partition: u32, from: u64, records_max: usize) -> Result<Vec<LogRecord>, ReplayError> {
+    fn records(
+        &self,
+        topic: &'static TopicSpec,
+        partition: u32,
+        from: u64,
+        records_max: usize,
+    ) -> Result<Vec<LogRecord>, ReplayError> {
         let all = self.partitions.get(&(topic.name, partition)).map(Vec::as_slice).unwrap_or_default();
         let first = all.partition_point(|record| record.offset < from);
         Ok(all[first..].iter().take(records_max).cloned().collect())
@@ -103,11 +109,20 @@ fn check(log: &TestLog, deployment: Deployment, workload: &Workload, outcome: &O
         assert!(replayed.is_faithful(), "{what}: {:?}", replayed.differences);
         decisions += replayed.decisions;
     }
-    assert_eq!(decisions as usize, workload.decisions_after(workload.waves.len()), "{what}: all are replayed");
+    assert_eq!(
+        decisions as usize,
+        workload.decisions_after(workload.waves.len()),
+        "{what}: all are replayed"
+    );
 }
 
 /// Works a workload off with something that happens on the way, in both deployments.
-fn run(version: KafkaVersion, shape: Shape, what: &str, mut interference: impl FnMut() -> Arc<dyn Interference>) {
+fn run(
+    version: KafkaVersion,
+    shape: Shape,
+    what: &str,
+    mut interference: impl FnMut() -> Arc<dyn Interference>,
+) {
     let seed = Seed::choose();
     let workload = Workload::new(shape, &mut seed.random("workload"));
     for deployment in Deployment::ALL {
@@ -189,12 +204,13 @@ fn a_zombie_commits_nothing(version: KafkaVersion) {
     let mut random = seed.random("stalls");
     let workload = Workload::new(Shape::PROMPT, &mut seed.random("workload"));
     for deployment in Deployment::ALL {
-        let process = random.below(deployment.hostings().len());
+        let process = random.below(deployment.processes());
         let log = Arc::new(TestLog::new(BusKind::Kafka(version)));
         let (weak, rounds) = (Arc::downgrade(&log), 20 + random.below(40));
         let stall = Stall::new(1 + random.below(3) as u64, move || {
             let log = weak.upgrade().expect("the log outlives its workers");
-            let mut heir = Fleet::empty(deployment, Arc::new(RandomSteps::new(tests::random::Random::from_seed(1), 10)));
+            let mut heir =
+                Fleet::empty(deployment, Arc::new(RandomSteps::new(tests::random::Random::from_seed(1), 10)));
             // The first worker of each fleet has the same name.
             heir.join(&log, process);
             for _ in 0..rounds {
@@ -204,7 +220,7 @@ fn a_zombie_commits_nothing(version: KafkaVersion) {
         });
         let mut fleet = Fleet::empty(deployment, Arc::new(Undisturbed));
         fleet.join_with(&log, process, Arc::clone(&stall) as Arc<dyn Interference>);
-        for other in (0..deployment.hostings().len()).filter(|other| *other != process) {
+        for other in (0..deployment.processes()).filter(|other| *other != process) {
             fleet.join(&log, other);
         }
         let outcome = fleet.work(&log, &workload);
@@ -221,7 +237,7 @@ fn workers_come_and_go(version: KafkaVersion) {
     for deployment in Deployment::ALL {
         let log = TestLog::new(BusKind::Kafka(version));
         let steps = Arc::new(RandomSteps::new(random.clone(), 4));
-        let processes = deployment.hostings().len();
+        let processes = deployment.processes();
         let outcome = Fleet::start(&log, deployment, steps).work_with(&log, &workload, |fleet, log| {
             for process in 0..processes {
                 for _ in 0..random.below(10) {

@@ -89,7 +89,10 @@ fn a_log_that_is_not_whole_is_refused() {
             log.local().discard(topic, partition, 2).unwrap();
         }
         let error = faithful(&log.local(), &deployment[0]).unwrap_err();
-        assert!(matches!(&error, ReplayError::Missing { topic: missing, .. } if missing == topic.name), "{error}");
+        assert!(
+            matches!(&error, ReplayError::Missing { topic: missing, .. } if missing == topic.name),
+            "{error}"
+        );
     }
 }
 

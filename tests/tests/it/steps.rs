@@ -37,7 +37,10 @@ fn split_anywhere(kind: BusKind) {
             random.next();
             let log = TestLog::new(kind);
             let outcome = Fleet::start(&log, deployment, steps).work(&log, &workload);
-            outcome.assert_same(&expected, &format!("{deployment:?}, split into steps of at most {records_max}"));
+            outcome.assert_same(
+                &expected,
+                &format!("{deployment:?}, split into steps of at most {records_max}"),
+            );
         }
     }
 }

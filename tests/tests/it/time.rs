@@ -9,7 +9,7 @@ use schemas::{Cause, Decision, Key, Place, Session, TimeMs};
 use std::sync::Arc;
 use std::time::Duration;
 use tests::buses::{BusKind, TestLog};
-use tests::deployment::{Deployment, PARTITIONS, SILENCE_MS};
+use tests::deployment::{Deployment, PARTITIONS, SILENCE_MS, codec};
 use tests::fleet::Fleet;
 use tests::hostile::encoded;
 use tests::interference::Undisturbed;
@@ -17,7 +17,11 @@ use tests::outcome::Outcome;
 use tests::random::{Random, Seed};
 use tests::workload::{START, Shape, WAVE_MS, Workload};
 
-on_local_buses!(a_dead_operator_is_not_waited_for, one_year_2099_moves_nobody, a_stopped_system_is_late_for_nothing);
+on_local_buses!(
+    a_dead_operator_is_not_waited_for,
+    one_year_2099_moves_nobody,
+    a_stopped_system_is_late_for_nothing
+);
 
 /// The processes of the chained deployment.
 const INTAKE: usize = 0;
@@ -39,11 +43,12 @@ fn session(number: usize) -> Session {
 }
 
 fn append_sessions(log: &TestLog, numbers: std::ops::Range<usize>) {
-    let codec = schemas::Codec::new();
+    let codec = codec();
     for number in numbers {
         let session = session(number);
         let key = Key::of_session("acme", &session.session_id);
-        let (partition, key, value) = (key.partition(PARTITIONS), key.as_bytes().to_vec(), encoded(&session, &codec));
+        let (partition, key, value) =
+            (key.partition(PARTITIONS), key.as_bytes().to_vec(), encoded(&session, &codec));
         let (key, value) = (Some(key), Some(value));
         log.append(vec![NewRecord { topic: &SESSIONS, partition, key, value, headers: Vec::new(), time: 0 }]);
     }
@@ -86,7 +91,11 @@ fn a_dead_operator_is_not_waited_for(kind: BusKind) {
         append_sessions(&log, 30..40);
         fleet.settle(&log);
         fleet.pass(&log, DEADLINE + Duration::from_secs(1));
-        assert_eq!(causes(&log, 30..40), vec![vec![(Cause::Deadline, false)]; 10], "nobody waits for it any more");
+        assert_eq!(
+            causes(&log, 30..40),
+            vec![vec![(Cause::Deadline, false)]; 10],
+            "nobody waits for it any more"
+        );
 
         fleet.join(&log, dead);
         fleet.settle(&log);
@@ -124,7 +133,8 @@ fn a_backlog_is_late_for_nothing() {
 
 /// Lets the processes start in a random order with pauses between, one of them last, and works everything off.
 fn drain_backlog(log: &TestLog, late: usize, random: &mut Random) -> Outcome {
-    let mut others: Vec<usize> = [INTAKE, IP_INTEL, GEO_RISK, FUSION].into_iter().filter(|process| *process != late).collect();
+    let mut others: Vec<usize> =
+        [INTAKE, IP_INTEL, GEO_RISK, FUSION].into_iter().filter(|process| *process != late).collect();
     random.shuffle(&mut others);
     let steps = tests::interference::RandomSteps::new(random.clone(), 20);
     random.next();
@@ -155,9 +165,15 @@ fn one_year_2099_moves_nobody(kind: BusKind) {
     let mut disturbed = Workload::new(Shape::WHOLE, &mut seed.random("workload"));
     let stranger = Session { session_id: "far".into(), event_time: Some(FAR), ..session(0) };
     let key = Key::of_session("acme", "far");
-    let (partition, value) = (key.partition(PARTITIONS), Some(encoded(&stranger, &schemas::Codec::new())));
-    let record =
-        NewRecord { topic: &SESSIONS, partition, key: Some(key.as_bytes().to_vec()), value, headers: Vec::new(), time: FAR };
+    let (partition, value) = (key.partition(PARTITIONS), Some(encoded(&stranger, &codec())));
+    let record = NewRecord {
+        topic: &SESSIONS,
+        partition,
+        key: Some(key.as_bytes().to_vec()),
+        value,
+        headers: Vec::new(),
+        time: FAR,
+    };
     let records = &mut disturbed.waves[0].records;
     let middle = records.len() / 2;
     records.insert(middle, (records[middle].0, record));
@@ -167,7 +183,9 @@ fn one_year_2099_moves_nobody(kind: BusKind) {
         let far = outcome.decisions().remove(&key).expect("it is decided");
         assert_eq!(far.iter().map(|decision| decision.cause).collect::<Vec<_>>(), [Cause::AllSignals]);
         assert_eq!(far[0].event_time, Some(FAR));
-        outcome.without(&key).assert_same(&undisturbed(deployment, &workload), &format!("{deployment:?}, with one of 2099"));
+        outcome
+            .without(&key)
+            .assert_same(&undisturbed(deployment, &workload), &format!("{deployment:?}, with one of 2099"));
     }
 }
 
@@ -207,7 +225,11 @@ fn a_stopped_system_is_late_for_nothing(kind: BusKind) {
             fleet.pass(&log, DEADLINE * 2);
             let decided = vec![(Cause::AllSignals, true)];
             let so_far = if producers_go_on { 0..110 } else { 0..40 };
-            assert_eq!(causes(&log, so_far.clone()), vec![decided.clone(); so_far.len()], "process {late} was late");
+            assert_eq!(
+                causes(&log, so_far.clone()),
+                vec![decided.clone(); so_far.len()],
+                "process {late} was late"
+            );
             assert_eq!(causes(&log, 100..110), vec![decided; 10], "and time goes on");
         }
     }

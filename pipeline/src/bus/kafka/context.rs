@@ -89,10 +89,13 @@ impl ClientContext for GroupContext {
         lags.clear();
         for topic in statistics.topics.into_values() {
             for (partition, counts) in topic.partitions {
-                // Markers of transactions have offsets too, so an end less a position is never zero. What has not been
-                // fetched yet and what waits in the client is what is left.
-                if counts.fetch_state == "active" && counts.ls_offset >= 0 && counts.next_offset >= 0 {
-                    let left = counts.ls_offset.saturating_sub(counts.next_offset).max(0) + counts.fetchq_cnt.max(0);
+                let known = [counts.app_offset, counts.committed_offset, counts.lo_offset];
+                // The position moves over markers of transactions too, so it comes to the end.
+                let position = known.into_iter().find(|offset| *offset >= 0);
+                if let Some(position) =
+                    position.filter(|_| counts.fetch_state == "active" && counts.ls_offset >= 0)
+                {
+                    let left = counts.ls_offset.saturating_sub(position).max(0);
                     lags.insert((topic.topic.clone(), partition), left.unsigned_abs());
                 }
             }
@@ -184,7 +187,8 @@ impl ProducerContext for StepContext {
             Err((error, message)) => {
                 let mut delivered = lock(&self.0);
                 if delivered.failure.is_none() {
-                    delivered.failure = Some(Undelivered { topic: message.topic().to_owned(), error: error.clone() });
+                    delivered.failure =
+                        Some(Undelivered { topic: message.topic().to_owned(), error: error.clone() });
                 }
             }
         }
@@ -260,7 +264,12 @@ impl ProducerContext for BatchContext {
 
     fn delivery(&self, outcome: &DeliveryResult<'_>, batch: Arc<Batch>) {
         let failure = outcome.as_ref().err();
-        batch.settle(failure.map(|(error, message)| Undelivered { topic: message.topic().to_owned(), error: error.clone() }));
+        batch.settle(
+            failure.map(|(error, message)| Undelivered {
+                topic: message.topic().to_owned(),
+                error: error.clone(),
+            }),
+        );
     }
 }
 

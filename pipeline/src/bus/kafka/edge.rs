@@ -182,7 +182,11 @@ impl Default for Readers {
 
 impl Readers {
     /// Returns the last record of each key of a compacted topic.
-    pub(super) fn read_compacted(&self, settings: &KafkaSettings, topic: &'static TopicSpec) -> Result<Vec<LogRecord>, BusError> {
+    pub(super) fn read_compacted(
+        &self,
+        settings: &KafkaSettings,
+        topic: &'static TopicSpec,
+    ) -> Result<Vec<LogRecord>, BusError> {
         let partitions: Vec<u32> = (0..settings.partitions).collect();
         let mut last = BTreeMap::new();
         self.read(settings, topic, &partitions, |message| {

@@ -34,7 +34,9 @@ pub enum KafkaError {
     #[error("topics are not as they have to be: {}", .0.join("; "))]
     Topics(Vec<String>),
     /// A topic's partitions went to different workers.
-    #[error("the group gave this worker partitions {partitions:?} of topic {topic}, but {others:?} of the others")]
+    #[error(
+        "the group gave this worker partitions {partitions:?} of topic {topic}, but {others:?} of the others"
+    )]
     NotTogether {
         /// The topic.
         topic: String,
@@ -135,8 +137,12 @@ impl KafkaError {
         match self {
             Self::Lost => BusError::abort(action, self),
             Self::Client(ref error) if ends_reading(error) => BusError::fatal(action, self),
-            Self::Client(ClientError::ClientConfig(..) | ClientError::ClientCreation(_)) => BusError::fatal(action, self),
-            Self::Client(_) | Self::NoAnswer { .. } | Self::NotDelivered { .. } => BusError::retry(action, self),
+            Self::Client(ClientError::ClientConfig(..) | ClientError::ClientCreation(_)) => {
+                BusError::fatal(action, self)
+            }
+            Self::Client(_) | Self::NoAnswer { .. } | Self::NotDelivered { .. } => {
+                BusError::retry(action, self)
+            }
             _ => BusError::fatal(action, self),
         }
     }

@@ -98,7 +98,8 @@ impl KafkaSettings {
         if let Some(key) = self.client.keys().find(|key| OWN.contains(&key.as_str())) {
             return Err(KafkaError::OwnProperty { key: key.clone() });
         }
-        let legal = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let legal =
+            |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if self.instance.is_empty() || self.instance.len() > 200 || !legal(&self.instance) {
             return Err(KafkaError::Name { setting: "instance", name: self.instance.clone() });
         }
@@ -131,43 +132,55 @@ impl KafkaSettings {
     /// Returns the properties of a worker's consumer.
     pub(super) fn group_consumer(&self, worker: usize) -> ClientConfig {
         let mut config = self.consumer();
-        set(&mut config, &[
-            ("group.id", &self.group),
-            // It is unique within its group, which its name need not repeat: a group's name may hold characters that
-            // an instance id may not.
-            ("group.instance.id", &format!("{}-{worker}", self.instance)),
-            ("group.protocol", "classic"),
-            // Topics with equal partition counts get the same partitions at the same worker.
-            ("partition.assignment.strategy", "range"),
-            ("isolation.level", "read_committed"),
-            ("session.timeout.ms", &millis(self.session_timeout)),
-            ("max.poll.interval.ms", &millis(self.step_timeout.max(self.session_timeout))),
-        ]);
-        self.set_defaults(&mut config, &[("heartbeat.interval.ms", HEARTBEAT_MS), ("statistics.interval.ms", LAG_MS)]);
+        set(
+            &mut config,
+            &[
+                ("group.id", &self.group),
+                // It is unique within its group, which its name need not repeat: a group's name may hold characters that
+                // an instance id may not.
+                ("group.instance.id", &format!("{}-{worker}", self.instance)),
+                ("group.protocol", "classic"),
+                // Topics with equal partition counts get the same partitions at the same worker.
+                ("partition.assignment.strategy", "range"),
+                ("isolation.level", "read_committed"),
+                ("session.timeout.ms", &millis(self.session_timeout)),
+                ("max.poll.interval.ms", &millis(self.step_timeout.max(self.session_timeout))),
+            ],
+        );
+        self.set_defaults(
+            &mut config,
+            &[("heartbeat.interval.ms", HEARTBEAT_MS), ("statistics.interval.ms", LAG_MS)],
+        );
         config
     }
 
     /// Returns the properties of a consumer that is assigned its partitions and takes no part in a group.
     pub(super) fn reader(&self, isolation: &str) -> ClientConfig {
         let mut config = self.consumer();
-        set(&mut config, &[
-            // The library reads only with a group's name, though nothing is joined or committed.
-            ("group.id", &self.group),
-            ("isolation.level", isolation),
-            ("enable.partition.eof", "true"),
-        ]);
+        set(
+            &mut config,
+            &[
+                // The library reads only with a group's name, though nothing is joined or committed.
+                ("group.id", &self.group),
+                ("isolation.level", isolation),
+                ("enable.partition.eof", "true"),
+            ],
+        );
         config
     }
 
     /// Returns the properties of a worker's producer.
     pub(super) fn transactional_producer(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.producer();
-        set(&mut config, &[
-            ("transactional.id", transactional_id),
-            ("transaction.timeout.ms", &millis(self.transaction_timeout)),
-            // Deliveries and requests then end before the transaction does; the library derives them only from here.
-            ("message.timeout.ms", &millis(self.transaction_timeout)),
-        ]);
+        set(
+            &mut config,
+            &[
+                ("transactional.id", transactional_id),
+                ("transaction.timeout.ms", &millis(self.transaction_timeout)),
+                // Deliveries and requests then end before the transaction does; the library derives them only from here.
+                ("message.timeout.ms", &millis(self.transaction_timeout)),
+            ],
+        );
         config
     }
 
@@ -185,12 +198,15 @@ impl KafkaSettings {
 
     fn consumer(&self) -> ClientConfig {
         let mut config = self.base();
-        set(&mut config, &[
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            ("auto.offset.reset", "earliest"),
-            ("receive.message.max.bytes", &RESPONSE_BYTES_MAX.to_string()),
-        ]);
+        set(
+            &mut config,
+            &[
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.offset.reset", "earliest"),
+                ("receive.message.max.bytes", &RESPONSE_BYTES_MAX.to_string()),
+            ],
+        );
         let defaults = [
             ("fetch.wait.max.ms", FETCH_WAIT_MS),
             ("fetch.max.bytes", FETCH_BYTES),
@@ -207,11 +223,14 @@ impl KafkaSettings {
 
     fn producer(&self) -> ClientConfig {
         let mut config = self.base();
-        set(&mut config, &[
-            ("enable.idempotence", "true"),
-            ("acks", "all"),
-            ("message.max.bytes", &RECORD_BYTES_MAX.to_string()),
-        ]);
+        set(
+            &mut config,
+            &[
+                ("enable.idempotence", "true"),
+                ("acks", "all"),
+                ("message.max.bytes", &RECORD_BYTES_MAX.to_string()),
+            ],
+        );
         let defaults = [("queue.buffering.max.kbytes", PRODUCER_KIB), ("linger.ms", 1)];
         self.set_defaults(&mut config, &defaults);
         config

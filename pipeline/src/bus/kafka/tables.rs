@@ -111,7 +111,11 @@ const OPEN_MARGIN: Duration = Duration::from_secs(60);
 const PARTITION_BYTES: usize = 4;
 
 impl Tables {
-    pub(super) fn new(settings: &KafkaSettings, state: Arc<KafkaState>, operators: &[&'static str]) -> Result<Self, KafkaError> {
+    pub(super) fn new(
+        settings: &KafkaSettings,
+        state: Arc<KafkaState>,
+        operators: &[&'static str],
+    ) -> Result<Self, KafkaError> {
         let mut kept = Vec::new();
         for operator in operators {
             let space = state.store.space(&format!("state.{operator}"))?;
@@ -325,10 +329,15 @@ impl Tables {
     }
 
     /// Returns where committed records end, for the changelogs that are longer than their copies.
-    fn visible_ends(&self, reader: &Reader, behind: &BTreeMap<Place, u64>) -> Result<BTreeMap<Place, u64>, KafkaError> {
+    fn visible_ends(
+        &self,
+        reader: &Reader,
+        behind: &BTreeMap<Place, u64>,
+    ) -> Result<BTreeMap<Place, u64>, KafkaError> {
         let mut visible = BTreeMap::new();
         for (kept, of) in self.kept.iter().enumerate() {
-            let partitions: Vec<u32> = behind.keys().filter(|place| place.0 == kept).map(|place| place.1).collect();
+            let partitions: Vec<u32> =
+                behind.keys().filter(|place| place.0 == kept).map(|place| place.1).collect();
             let ends = reader.ends(&of.changelog, &partitions)?;
             visible.extend(partitions.into_iter().map(|partition| (kept, partition)).zip(ends));
         }
@@ -353,14 +362,24 @@ impl Tables {
         if reached.is_empty() {
             return Ok(true);
         }
-        let from: Vec<(u32, u64)> = reached.iter().map(|(partition, reach)| (*partition, reach.next)).collect();
+        let from: Vec<(u32, u64)> =
+            reached.iter().map(|(partition, reach)| (*partition, reach.next)).collect();
         let of = &self.kept[kept];
-        let mut catching = CatchUp { state: &self.state, worker: self.worker, kept: of, rows: Vec::new(), bytes: 0, reached };
+        let mut catching = CatchUp {
+            state: &self.state,
+            worker: self.worker,
+            kept: of,
+            rows: Vec::new(),
+            bytes: 0,
+            reached,
+        };
         let take = |message: &BorrowedMessage<'_>| catching.take(message).map_err(Failure::Kafka);
-        let complete = reader.read_to_end(&of.changelog, &from, take, || idle().map_err(Failure::Bus)).map_err(|failure| match failure {
-            Failure::Kafka(error) => failed(error),
-            Failure::Bus(error) => error,
-        })?;
+        let complete = reader
+            .read_to_end(&of.changelog, &from, take, || idle().map_err(Failure::Bus))
+            .map_err(|failure| match failure {
+                Failure::Kafka(error) => failed(error),
+                Failure::Bus(error) => error,
+            })?;
         let complete = catching.flush().map_err(failed)? == Onward::Continue && complete;
         for (partition, mut reach) in catching.reached {
             if complete {

@@ -4,7 +4,9 @@ use super::error::KafkaError;
 use super::reader::{Reader, count_partitions};
 use super::settings::KafkaSettings;
 use crate::table::changelog;
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use schemas::{Cleanup, TimeMs, TopicSpec};
 use std::future::Future;
@@ -80,7 +82,11 @@ pub fn create_topics(
 }
 
 /// Returns the topics and changelogs as they have to be.
-pub fn intended_topics(settings: &KafkaSettings, topics: &[&TopicSpec], operators: &[&str]) -> Vec<IntendedTopic> {
+pub fn intended_topics(
+    settings: &KafkaSettings,
+    topics: &[&TopicSpec],
+    operators: &[&str],
+) -> Vec<IntendedTopic> {
     let topic = |name: &str, configs| IntendedTopic {
         name: settings.topic(name),
         partitions: settings.partitions,
@@ -89,7 +95,8 @@ pub fn intended_topics(settings: &KafkaSettings, topics: &[&TopicSpec], operator
     };
     let copies = settings.replication_factor;
     let ours = topics.iter().map(|spec| topic(spec.name, topic_configs(spec, copies)));
-    ours.chain(operators.iter().map(|operator| topic(&changelog(operator), changelog_configs(copies)))).collect()
+    ours.chain(operators.iter().map(|operator| topic(&changelog(operator), changelog_configs(copies))))
+        .collect()
 }
 
 /// Returns the properties that a topic has to have.
@@ -155,10 +162,15 @@ fn options() -> AdminOptions {
 }
 
 /// Waits until the brokers know topics that they have made, and returns those that they do not.
-fn wait_for(settings: &KafkaSettings, intended: &[IntendedTopic], made: &[String]) -> Result<Vec<String>, KafkaError> {
+fn wait_for(
+    settings: &KafkaSettings,
+    intended: &[IntendedTopic],
+    made: &[String],
+) -> Result<Vec<String>, KafkaError> {
     let reader = Reader::committed(settings)?;
     let until = Instant::now() + ADMIN_WAIT;
-    let mut missing: Vec<&IntendedTopic> = intended.iter().filter(|topic| made.contains(&topic.name)).collect();
+    let mut missing: Vec<&IntendedTopic> =
+        intended.iter().filter(|topic| made.contains(&topic.name)).collect();
     while !missing.is_empty() && Instant::now() < until {
         let mut left = Vec::new();
         for topic in missing {
@@ -185,7 +197,8 @@ fn differences<C: rdkafka::client::ClientContext>(
         return Ok(Vec::new());
     }
     let reader = Reader::committed(settings)?;
-    let specifiers: Vec<ResourceSpecifier<'_>> = existed.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+    let specifiers: Vec<ResourceSpecifier<'_>> =
+        existed.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
     let described = block_on(admin.describe_configs(&specifiers, &options()))?;
     let mut problems = Vec::new();
     for (name, resource) in existed.iter().zip(described) {

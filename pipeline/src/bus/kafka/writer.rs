@@ -6,11 +6,11 @@ use super::message::{owned_headers, signed, timestamp};
 use super::settings::{KafkaSettings, Names};
 use crate::error::BusError;
 use crate::record::NewRecord;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::util::Timeout;
-use rdkafka::TopicPartitionList;
 use std::time::{Duration, Instant};
 
 /// Writes steps. It has no thread of its own: the worker, which waits for its deliveries anyway, serves them.
@@ -62,7 +62,9 @@ impl Writer {
             .map_err(|error| KafkaError::Client(error).into_bus(ACTION))?;
         let until = Instant::now() + START_WAIT;
         loop {
-            let Err(error) = producer.init_transactions(CALL_WAIT) else { return Ok(Self { producer, names: settings.names() }) };
+            let Err(error) = producer.init_transactions(CALL_WAIT) else {
+                return Ok(Self { producer, names: settings.names() });
+            };
             producer.poll(Duration::ZERO);
             match class_of(&error) {
                 Class::Retry if Instant::now() < until => {}
@@ -89,7 +91,9 @@ impl Writer {
         self.producer.context().begin(places);
         self.until_done("begin a transaction", || self.producer.begin_transaction())?;
         match self.fill(records, rows, offsets) {
-            Ok(ends) => self.until_done("commit a transaction", || self.producer.commit_transaction(Timeout::Never)).map(|()| ends),
+            Ok(ends) => self
+                .until_done("commit a transaction", || self.producer.commit_transaction(Timeout::Never))
+                .map(|()| ends),
             Err(error) => Err(error),
         }
         .map_err(|error| self.roll_back(error))
@@ -100,9 +104,10 @@ impl Writer {
     pub(super) fn prove_current(&self, offsets: &Offsets<'_>) -> Result<(), BusError> {
         self.producer.context().begin(0);
         self.until_done("begin a transaction", || self.producer.begin_transaction())?;
-        let outcome = self.send_offsets(offsets).err().unwrap_or_else(|| {
-            BusError::abort("send offsets to a transaction", KafkaError::Lost)
-        });
+        let outcome = self
+            .send_offsets(offsets)
+            .err()
+            .unwrap_or_else(|| BusError::abort("send offsets to a transaction", KafkaError::Lost));
         match self.roll_back(outcome) {
             BusError::Fatal { action, source } => Err(BusError::Fatal { action, source }),
             BusError::Abort { .. } | BusError::Retry { .. } => Ok(()),
@@ -126,7 +131,9 @@ impl Writer {
             self.send(to_send(&self.names.of(record.topic), record, 0))?;
         }
         for row in rows {
-            let mut record = BaseRecord::with_opaque_to(row.topic, row.place).partition(signed(row.partition)).key(row.key);
+            let mut record = BaseRecord::with_opaque_to(row.topic, row.place)
+                .partition(signed(row.partition))
+                .key(row.key);
             record.payload = row.value;
             self.send(record)?;
         }
@@ -170,7 +177,11 @@ impl Writer {
     }
 
     /// Calls until the library has an answer. While brokers are away it says that the call can be made again.
-    fn until_done(&self, action: &'static str, call: impl Fn() -> Result<(), ClientError>) -> Result<(), BusError> {
+    fn until_done(
+        &self,
+        action: &'static str,
+        call: impl Fn() -> Result<(), ClientError>,
+    ) -> Result<(), BusError> {
         let until = Instant::now() + OUTAGE_MAX;
         loop {
             let Err(error) = call() else { return Ok(()) };
@@ -211,7 +222,11 @@ impl Writer {
 }
 
 /// Returns a record as the library takes it.
-pub(super) fn to_send<'a, D: rdkafka::IntoOpaque>(topic: &'a str, record: &'a NewRecord, opaque: D) -> BaseRecord<'a, [u8], [u8], D> {
+pub(super) fn to_send<'a, D: rdkafka::IntoOpaque>(
+    topic: &'a str,
+    record: &'a NewRecord,
+    opaque: D,
+) -> BaseRecord<'a, [u8], [u8], D> {
     BaseRecord {
         topic,
         partition: Some(signed(record.partition)),
@@ -234,8 +249,8 @@ fn refused(undelivered: Undelivered) -> BusError {
 
 fn failure_is_fatal(failure: BusError) -> BusError {
     match failure {
-        BusError::Retry { action, source } | BusError::Abort { action, source } | BusError::Fatal { action, source } => {
-            BusError::Fatal { action, source }
-        }
+        BusError::Retry { action, source }
+        | BusError::Abort { action, source }
+        | BusError::Fatal { action, source } => BusError::Fatal { action, source },
     }
 }
