@@ -1,8 +1,8 @@
 //! `tamiz topics`: what the topics hold and how they are kept. `docs/topics.md` is made here.
 
 use crate::operators::OPERATORS;
-use crate::text::{Side, columns};
-use anyhow::Result;
+use crate::text::{Side, columns, counted};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use pipeline::bus::kafka::create_topics;
 use pipeline::config::{BusKind, Config};
@@ -24,17 +24,24 @@ pub struct TopicsArgs {
 /// What to do with the topics.
 #[derive(Debug, Subcommand)]
 pub enum TopicsCommand {
-    /// Create the topics and the changelogs of the operators' tables on Kafka.
-    ///
-    /// Topics that are there are left alone; the exit code is 1 where one differs from what it is to be. An embedded
-    /// log has its topics from the start.
-    Create,
+    Create(CreateArgs),
     List(ListArgs),
     /// Print docs/topics.md.
     Document,
 }
 
-/// List the topics of this deployment, the changelogs among them.
+/// Create the topics and the changelogs of the operators' tables on Kafka.
+///
+/// Topics that are there are left alone; the exit code is 1 where one differs from what it has to be. An embedded log
+/// has its topics from the start.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Print a JSON object: what was created and what was there.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// List the topics of this deployment, and on Kafka the changelogs of the operators' tables.
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Print a JSON list.
@@ -46,29 +53,41 @@ pub struct ListArgs {
 pub fn run(args: &TopicsArgs, config: &Config) -> Result<()> {
     let out = &mut std::io::stdout().lock();
     match &args.command {
-        TopicsCommand::Create => create(config, out),
+        TopicsCommand::Create(args) => create(args, config, out),
         TopicsCommand::List(args) => list(args, config, out),
-        TopicsCommand::Document => Ok(write!(out, "{}", document(&operator_names()))?),
+        TopicsCommand::Document => {
+            // The page is of the defaults, whatever the settings at hand.
+            let defaults = Config::load(None, std::iter::empty())?;
+            Ok(write!(out, "{}", document(defaults.deployment.partitions, &operator_names()))?)
+        }
     }
 }
 
-fn create(config: &Config, out: &mut dyn Write) -> Result<()> {
+fn create(args: &CreateArgs, config: &Config, out: &mut dyn Write) -> Result<()> {
+    let (created, existed) = match config.deployment.bus {
+        BusKind::Embedded => (Vec::new(), TOPICS.iter().map(|topic| topic.name.to_owned()).collect()),
+        BusKind::Kafka => {
+            let servers = &config.kafka.bootstrap_servers;
+            let report = create_topics(&kafka_settings(config, ""), TOPICS, &operator_names());
+            let report = report.with_context(|| format!("cannot create the topics at {servers}"))?;
+            (report.created, report.existed)
+        }
+    };
+    if args.json {
+        writeln!(out, "{}", json!({ "created": created, "existed": existed }))?;
+        return Ok(());
+    }
+    for name in &created {
+        writeln!(out, "created {name}")?;
+    }
     match config.deployment.bus {
         BusKind::Embedded => {
-            writeln!(
-                out,
-                "nothing to create: the embedded log in {} has its topics from the start",
-                config.embedded.folder.display()
-            )?;
+            let folder = config.embedded.folder.display();
+            writeln!(out, "nothing to create: the embedded log in {folder} has its topics from the start")?;
         }
         BusKind::Kafka => {
-            let settings = kafka_settings(config, "");
-            let report = create_topics(&settings, schemas::topic::TOPICS, &operator_names())?;
-            for name in &report.created {
-                writeln!(out, "created {name}")?;
-            }
-            let (created, existed) = (report.created.len(), report.existed.len());
-            writeln!(out, "{created} topics created, {existed} were there already, as they have to be")?;
+            let created = counted(created.len() as u64, "topic");
+            writeln!(out, "{created} created, {} there already and as they have to be", existed.len())?;
         }
     }
     Ok(())
@@ -79,12 +98,13 @@ fn operator_names() -> Vec<&'static str> {
 }
 
 fn list(args: &ListArgs, config: &Config, out: &mut dyn Write) -> Result<()> {
-    let prefix = match config.deployment.bus {
-        BusKind::Embedded => "",
-        BusKind::Kafka => &config.kafka.topic_prefix,
+    // The tables of an embedded log are in the same store as the log, and need no changelog.
+    let (prefix, operators) = match config.deployment.bus {
+        BusKind::Embedded => ("", Vec::new()),
+        BusKind::Kafka => (config.kafka.topic_prefix.as_str(), operator_names()),
     };
     let partitions = config.deployment.partitions;
-    let changelogs: Vec<String> = config.deployment.operators.iter().map(|name| changelog(name)).collect();
+    let changelogs: Vec<String> = operators.into_iter().map(changelog).collect();
     if args.json {
         let topics = TOPICS.iter().map(|topic| topic_to_json(topic, prefix, partitions));
         let changelogs = changelogs.iter().map(|name| changelog_to_json(name, prefix, partitions));
@@ -195,9 +215,9 @@ const INTRODUCTION: &str = "\
 
 Made by `tamiz topics document`; a test compares this page with what it prints.
 
-Every topic has the same number of partitions (`deployment.partitions`, 4 by default), and the partition of a key is
-murmur2, as Java's default partitioner computes it. `kafka.topic_prefix` stands before every name. The key of a session
-is its tenant and its session id, each with its length in two bytes (big endian) before it.
+Every topic has as many partitions as `deployment.partitions` says, and the partition of a key is murmur2, as Java's
+default partitioner computes it. `kafka.topic_prefix` stands before every name. The key of a session is its tenant and
+its session id, each with its length in two bytes (big endian) before it.
 
 Records are in the wire format of a schema registry: a zero byte, the schema's id in four bytes (big endian), and the
 Avro binary encoding. The schemas are in `schemas/avro`; the subject of a topic's first record is `<topic>-value`, that
@@ -209,8 +229,8 @@ were made from. Retention counts in that time. A tick is a record without a valu
 only carries the broker's time. The header `tamiz-handled-by` names operators that have handled a record in memory, and
 `tamiz-attempts` counts how often a dead letter was handed back.
 
-| topic | records | key | clean-up | time | largest record (bytes) | written by | for |
-|---|---|---|---|---|---|---|---|
+| topic | records | key | partitions | clean-up | time | largest record (bytes) | written by | for |
+|---|---|---|---|---|---|---|---|---|
 ";
 
 const CHANGELOGS: &str = "
@@ -220,12 +240,12 @@ The tables of an operator have a changelog, from which a worker that takes a par
 private to the operator: nobody else writes or reads them. On the embedded log there are none, since the tables are in
 the same store as the log.
 
-| topic | key | clean-up | time | written by |
-|---|---|---|---|---|
+| topic | key | partitions | clean-up | time | written by |
+|---|---|---|---|---|---|
 ";
 
 /// Returns `docs/topics.md`, with a changelog for each operator.
-pub fn document(operators: &[&str]) -> String {
+pub fn document(partitions: u32, operators: &[&str]) -> String {
     let mut text = String::from(INTRODUCTION);
     for topic in TOPICS {
         let records: Vec<String> = records(topic).iter().map(|name| format!("`{name}`")).collect();
@@ -233,6 +253,7 @@ pub fn document(operators: &[&str]) -> String {
             format!("`{}`", topic.name),
             records.join(", "),
             topic.key.to_owned(),
+            partitions.to_string(),
             cleanup_text(topic.cleanup),
             time_source(topic.stamped).to_owned(),
             grouped(topic.record_bytes_max),
@@ -246,6 +267,7 @@ pub fn document(operators: &[&str]) -> String {
         let cells = [
             format!("`{}`", changelog(operator)),
             CHANGELOG_KEY.to_owned(),
+            partitions.to_string(),
             cleanup_text(Cleanup::Compact),
             time_source(false).to_owned(),
             (*operator).to_owned(),
@@ -277,10 +299,10 @@ mod tests {
 
     #[test]
     fn every_topic_and_changelog_is_documented() {
-        let text = document(&["intake"]);
+        let text = document(6, &["intake"]);
         for topic in TOPICS {
             assert!(text.contains(&format!("| `{}` |", topic.name)), "{}", topic.name);
         }
-        assert!(text.contains("| `intake.changelog` |"));
+        assert!(text.contains("| `intake.changelog` |") && text.contains("| 6 |"));
     }
 }

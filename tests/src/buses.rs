@@ -42,7 +42,7 @@ enum Place {
         log: Mutex<Option<Arc<LocalLog>>>,
         folder: tempfile::TempDir,
     },
-    Kafka(KafkaPlace),
+    Kafka(Box<KafkaPlace>),
 }
 
 /// Sizes of a store that a test opens many times.
@@ -61,7 +61,7 @@ impl TestLog {
                 let folder = tempfile::tempdir().expect("a temporary folder is made");
                 Place::Embedded { log: Mutex::new(Some(open_disk(&folder, &time))), folder }
             }
-            BusKind::Kafka(version) => Place::Kafka(KafkaPlace::new(version)),
+            BusKind::Kafka(version) => Place::Kafka(Box::new(KafkaPlace::new(version))),
         };
         Self { place, time }
     }

@@ -31,7 +31,7 @@ impl Outcome {
     pub(super) fn of(case: &Case, log: &Arc<LocalLog>, hosting: &Hosting) -> Result<Self, Failure> {
         let mut reading = Reading { case, log, hosting, raw: Vec::new() };
         let mut shown = Map::new();
-        let (records, letters, progress) = reading.records()?;
+        let [records, letters, progress] = reading.records()?;
         let (rows, timers) = reading.tables()?;
         for (name, values) in [
             ("records", records),
@@ -68,7 +68,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Returns the records, dead letters and last progress that were written.
-    fn records(&mut self) -> Result<(Vec<Value>, Vec<Value>, Vec<Value>), Failure> {
+    fn records(&mut self) -> Result<[Vec<Value>; 3], Failure> {
         let (mut records, mut letters) = (Vec::new(), Vec::new());
         let mut progress: BTreeMap<(&str, u32, String), TimeMs> = BTreeMap::new();
         for topic in TOPICS {
@@ -98,7 +98,7 @@ impl Reading<'_> {
             )
         };
         let progress = progress.iter().map(told).collect();
-        Ok((records, letters, progress))
+        Ok([records, letters, progress])
     }
 
     fn codec(&self) -> &Codec {

@@ -172,34 +172,48 @@ impl Account<'_> {
         Ok(())
     }
 
-    /// Tells the rules that could not be judged, together where they lack the same values.
+    /// Tells the rules that could not be judged, together where they lack the same.
     fn undecided(&mut self) -> io::Result<()> {
         let (phrases, decision) = (self.phrases, self.decision);
-        let mut by_lack: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut by_lack: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
         for rule in list(&decision["undecided_rules"]) {
-            let lack: Vec<&str> = list(&rule["missing"]).iter().filter_map(Value::as_str).collect();
-            by_lack.entry(plain(&lack.join(", ")).into_owned()).or_default().push(text(rule, "code"));
+            by_lack.entry(self.lack(rule)).or_default().push(text(rule, "code"));
         }
         if by_lack.is_empty() {
             return Ok(());
         }
         self.heading(phrases.undecided)?;
         for (lack, codes) in by_lack {
-            let meaning = self.documented(&lack);
-            writeln!(
-                self.out,
-                "{}",
-                wrapped("  - ", &format!("{}: {} {lack}{meaning}", codes.join(", "), phrases.lacking))
-            )?;
+            let meaning = if let [name] = lack.as_slice() { self.documented(name) } else { String::new() };
+            let line = format!("{}: {} {}{meaning}", codes.join(", "), phrases.lacking, lack.join(", "));
+            writeln!(self.out, "{}", wrapped("  - ", &line))?;
         }
         Ok(())
+    }
+
+    /// Returns what a rule lacked, each once: of a signal without values, which was told already, its name alone.
+    fn lack(&self, rule: &Value) -> Vec<String> {
+        let without = list(&self.decision["not_evaluated"]);
+        let mut lack: Vec<String> = Vec::new();
+        for name in list(&rule["missing"]).iter().filter_map(Value::as_str) {
+            let signal = name.split('.').next().unwrap_or(name);
+            let is_without = without.iter().any(|known| known["signal"] == signal);
+            let told = plain(if is_without { signal } else { name }).into_owned();
+            if !lack.contains(&told) {
+                lack.push(told);
+            }
+        }
+        lack
     }
 
     /// Returns what a value means, for readers of English, in which the schemas are documented.
     fn documented(&self, name: &str) -> String {
         let leaf = session_leaves().into_iter().find(|leaf| leaf.name == name);
         match leaf {
-            Some(leaf) if self.phrases.code == "en" => format!(" ({})", leaf.doc.trim_end_matches('.')),
+            Some(leaf) if self.phrases.code == "en" => {
+                let first = leaf.doc.split_inclusive(['.', ';']).next().unwrap_or(leaf.doc);
+                format!(" ({})", first.trim_end_matches(['.', ';']))
+            }
             _ => String::new(),
         }
     }
@@ -348,7 +362,9 @@ mod tests {
                  "text": {"en": "A data centre.", "es": "Un centro de datos."}, "values": {}}],
             "risk_flags": ["inside_prison"], "recommendation": {"en": "Hold and investigate.", "es": "Retener e investigar."},
             "not_evaluated": [{"signal": "face", "status": "not_configured", "reason": "its operator is not part of this deployment"}],
-            "undecided_rules": [{"code": "IP_TOR", "missing": ["ip.tor"]}, {"code": "IP_X", "missing": ["ip.tor"]}],
+            "undecided_rules": [
+                {"code": "IP_TOR", "missing": ["ip.tor"]}, {"code": "IP_X", "missing": ["ip.tor"]},
+                {"code": "FACE", "missing": ["face.score", "face.alive", "ip.vpn"]}],
             "signals": {
                 "ip": {"status": "ok", "operator": "ip-intel", "operator_version": "0.1.0", "country_code": "MX", "tor": null},
                 "geo": {"status": "ok", "operator": "geo-risk", "operator_version": "0.1.0", "location": {"inside_prison": true}}},
@@ -380,6 +396,7 @@ mod tests {
             "     seen: geo.location.inside_prison yes, geo.location.prison_distance_m 0.0 m",
             "  Taken as independent of each other, the reasons together give 92.5 = 100 · (1 − (1 − 0.90) · (1 −",
             "  - face: not set up here (its operator is not part of this deployment)",
+            "  - FACE: for want of face, ip.vpn",
             "  - IP_TOR, IP_X: for want of ip.tor (A Tor exit)",
             "  ip: country_code MX",
             "      not known: tor",

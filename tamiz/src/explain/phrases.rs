@@ -66,7 +66,7 @@ impl Phrases {
 }
 
 /// Returns what a word means, or the word where it is not known.
-pub(super) fn meaning<'a>(words: Words, word: &'a str) -> &'a str {
+pub(super) fn meaning(words: Words, word: &str) -> &str {
     words.iter().find(|(known, _)| *known == word).map_or(word, |(_, meaning)| meaning)
 }
 

@@ -43,15 +43,16 @@ fn every_environment_name_is_a_setting() {
         .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
         .collect();
     assert!(settings.len() > 5, "{settings:?}");
-    let config = Config::load(None, settings.into_iter()).unwrap();
-    let port = config.telemetry.listen.rsplit(':').next().unwrap().to_owned();
+    let config = Config::load(None, settings.into_iter()).expect("the settings are valid");
+    let port = port_of(&config.telemetry.listen);
     assert!(compose.contains(&format!("- \"{port}\"")), "the metrics port {port} is exposed");
-    assert!(
-        read("deploy/prometheus.yml").contains(&format!(":{port}"))
-            || read("deploy/prometheus.yml").contains(&port)
-    );
-    let port = config.http.listen.rsplit(':').next().unwrap();
+    assert!(read("deploy/prometheus.yml").contains(&format!("port: {port}")), "the metrics port {port} is scraped");
+    let port = port_of(&config.http.listen);
     assert!(compose.contains(&format!(":{port}\"")), "the HTTP port {port} is published");
+}
+
+fn port_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(_, port)| port)
 }
 
 #[test]

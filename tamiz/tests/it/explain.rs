@@ -24,13 +24,16 @@ fn a_decision_in_the_log_is_told_with_its_revisions() {
         "revision 2 of 2\n  Occasion         a later stage of the session came\n",
         "  Known to you as  reference case 7",
         "  1. The IP address 185.220.101.1 is a Tor exit.\n     IP_TOR, asks for a review, weight 0.45\n",
-        "seen: ip.tor yes, ip.address 185.220.101.1",
+        "seen: ip.address 185.220.101.1, ip.country_code not known, ip.tor yes",
         "The one reason weighs 45.0.",
         "  - geo: does not apply (the session has no coordinates)",
-        "tor yes",
+        "IP_VPN: for want of ip.vpn (A VPN service's address)",
+        "  ip: address 185.220.101.1, connection_type tor, tor yes\n",
     ] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("LOCATION_NEAR_PRISON_UNCERTAIN: for want of geo - "), "{flat}");
     let history = text.split("Revisions\n").nth(1).expect("the revisions are listed");
     assert!(history.contains("PASS 0.0: every expected signal was there"), "{history}");
     assert!(history.contains("changed: what the session"), "{history}");

@@ -75,6 +75,11 @@ impl Fixture {
             path("assets"),
             path("tor.txt")
         );
+        self.configure(&settings);
+    }
+
+    /// Puts other settings in the place of the fixture's own.
+    pub fn configure(&mut self, settings: &str) {
         let file = self.write("tamiz.toml", settings);
         self.config = load(self.folder.path(), Some(&file));
     }
@@ -90,20 +95,20 @@ impl Fixture {
         path
     }
 
-    /// Runs the command in the folder, with no environment but the settings.
+    /// Returns the command, to be run in the folder and with no environment but the settings.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tamiz"));
+        command.args(args).current_dir(self.folder.path()).env_clear().env("TAMIZ_CONFIG", self.path("tamiz.toml"));
+        command
+    }
+
+    /// Runs the command.
     pub fn tamiz(&self, args: &[&str]) -> Answer {
         self.tamiz_with_input(args, Stdio::null())
     }
 
     pub fn tamiz_with_input(&self, args: &[&str], input: impl Into<Stdio>) -> Answer {
-        let output = Command::new(env!("CARGO_BIN_EXE_tamiz"))
-            .args(args)
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("TAMIZ_CONFIG", self.path("tamiz.toml"))
-            .stdin(input)
-            .output()
-            .expect("the command is built and runs");
+        let output = self.command(args).stdin(input).output().expect("the command is built and runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the command writes UTF-8");
         Answer { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
@@ -168,14 +173,13 @@ impl Fixture {
     /// Opens the log here and serves the HTTP interface over it, as a running `tamiz up` does, at the address that the
     /// settings name.
     pub fn serve(&mut self) -> Server {
-        let log = self.log();
         let settings = GatewaySettings {
             listen: ([127, 0, 0, 1], 0).into(),
             tenants: ["default", "acme"].map(str::to_owned).into(),
             ..GatewaySettings::default()
         };
         let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-        let edge = Arc::new(Arc::clone(&log));
+        let edge = Arc::new(self.log());
         let bound = runtime.block_on(gateway::bind(settings, edge, Arc::new(Codec::new())));
         let bound = bound.expect("a free port is found");
         self.listen(bound.address().port());
@@ -186,7 +190,7 @@ impl Fixture {
                 let _ = stopped.await;
             }));
         };
-        Server { log, stop: Some(stop), thread: Some(std::thread::spawn(serve)) }
+        Server { stop: Some(stop), thread: Some(std::thread::spawn(serve)) }
     }
 }
 
@@ -198,7 +202,6 @@ fn load(folder: &Path, file: Option<&Path>) -> Config {
 
 /// The HTTP interface over an open log, until it is dropped.
 pub struct Server {
-    pub log: Arc<LocalLog>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }

@@ -7,6 +7,7 @@ mod control;
 mod dead_letter;
 mod explain;
 mod fixture;
+mod kafka;
 mod publish;
 mod rules;
 mod tail;
