@@ -6,7 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use schemas::{PUBLISHED, Published, SchemaSource, topic};
+use schemas::{PUBLISHED, Published, SchemaAnswer, SchemaSource, topic};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -253,17 +253,22 @@ impl RegistryClient {
 }
 
 impl SchemaSource for RegistryClient {
-    fn schema(&self, id: u32) -> Result<Option<String>, String> {
+    fn schema(&self, id: u32) -> SchemaAnswer {
         if self.is_missing(id) {
-            return Ok(None);
+            return SchemaAnswer::Unknown("the schema registry did not know it a moment ago".into());
         }
-        match self.fetch(id) {
-            Ok(schema) => Ok(Some(schema)),
-            Err(RegistryError::Refused { status: 404, .. }) => {
+        let error = match self.fetch(id) {
+            Ok(schema) => return SchemaAnswer::Found(schema),
+            Err(error) => error,
+        };
+        let reason = crate::telemetry::describe_error(&error);
+        match error {
+            RegistryError::Refused { status: 404, .. } => {
                 self.remember_missing(id);
-                Ok(None)
+                SchemaAnswer::Unknown(reason)
             }
-            Err(error) => Err(crate::telemetry::describe_error(&error)),
+            RegistryError::Answer { .. } => SchemaAnswer::Unknown(reason),
+            _ => SchemaAnswer::Unavailable(reason),
         }
     }
 }

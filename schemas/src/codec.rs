@@ -33,8 +33,19 @@ pub struct Codec {
 
 /// Where a schema is found by its id: a schema registry.
 pub trait SchemaSource: Send + Sync {
-    /// Returns the schema's JSON; none where there is no such schema; an error where that cannot be known now.
-    fn schema(&self, id: u32) -> Result<Option<String>, String>;
+    /// Looks a schema up.
+    fn schema(&self, id: u32) -> SchemaAnswer;
+}
+
+/// What a registry says of an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaAnswer {
+    /// The schema's JSON.
+    Found(String),
+    /// There is no such schema, or none that can be used, and why.
+    Unknown(String),
+    /// That cannot be told now, and why.
+    Unavailable(String),
 }
 
 /// A record could not be read.
@@ -217,8 +228,11 @@ impl Codec {
         let unknown = |reason: String| DecodeError::UnknownSchema { id, reason };
         let source =
             self.source.as_ref().ok_or_else(|| unknown("no schema registry is configured".into()))?;
-        let json = source.schema(id).map_err(|reason| DecodeError::RegistryUnavailable { id, reason })?;
-        let json = json.ok_or_else(|| unknown("the schema registry does not have it".into()))?;
+        let json = match source.schema(id) {
+            SchemaAnswer::Found(json) => json,
+            SchemaAnswer::Unknown(reason) => return Err(unknown(reason)),
+            SchemaAnswer::Unavailable(reason) => return Err(DecodeError::RegistryUnavailable { id, reason }),
+        };
         let schema = Arc::new(parse(&json).map_err(unknown)?);
         self.writers
             .write()
@@ -364,13 +378,12 @@ mod tests {
     fn a_schema_from_the_registry_is_resolved_into_ours() {
         struct Fixed;
         impl SchemaSource for Fixed {
-            fn schema(&self, id: u32) -> Result<Option<String>, String> {
+            fn schema(&self, id: u32) -> SchemaAnswer {
                 match id {
-                    7 => Ok(Some(r#"{"type":"record","name":"Session","namespace":"tamiz","fields":[
-                        {"name":"ip","type":"string"},{"name":"session_id","type":"string"},{"name":"shop","type":"int"}]}"#
-                        .into())),
-                    9 => Err("connection refused".into()),
-                    _ => Ok(None),
+                    7 => SchemaAnswer::Found(r#"{"type":"record","name":"Session","namespace":"tamiz","fields":[
+                        {"name":"ip","type":"string"},{"name":"session_id","type":"string"},{"name":"shop","type":"int"}]}"#.into()),
+                    9 => SchemaAnswer::Unavailable("connection refused".into()),
+                    _ => SchemaAnswer::Unknown("not found".into()),
                 }
             }
         }

@@ -18,7 +18,7 @@ mod types {
     include!(concat!(env!("OUT_DIR"), "/types.rs"));
 }
 
-pub use codec::{Codec, DecodeError, SchemaSource};
+pub use codec::{Codec, DecodeError, SchemaAnswer, SchemaSource};
 pub use key::Key;
 pub use leaf::{Leaf, LeafKind, LeafValue, session_leaves};
 pub use message::{Message, Payload};

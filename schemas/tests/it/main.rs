@@ -4,3 +4,4 @@
 mod container;
 mod json;
 mod published;
+mod signals;
