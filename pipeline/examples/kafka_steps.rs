@@ -70,7 +70,8 @@ fn settings(brokers: &str) -> KafkaSettings {
 }
 
 fn join(settings: &KafkaSettings, folder: &Path) -> Result<KafkaBus, Failure> {
-    let limits = DiskLimits { cache_bytes: 32 << 20, write_buffer_bytes: 16 << 20, journal_bytes_max: 128 << 20 };
+    let limits =
+        DiskLimits { cache_bytes: 32 << 20, write_buffer_bytes: 16 << 20, journal_bytes_max: 128 << 20 };
     let state = KafkaState::open(Arc::new(DiskStore::open(folder, limits)?))?;
     Ok(KafkaBus::join(settings, 0, vec![&SESSIONS], &[OPERATOR], &state)?)
 }
@@ -79,7 +80,14 @@ fn session(number: usize) -> NewRecord {
     let key = format!("session-{number:012}").into_bytes();
     let partition = schemas::key::partition_of(&key, PARTITIONS);
     let value = Some(bytes(SESSION_BYTES, number));
-    NewRecord { topic: &SESSIONS, partition, key: Some(key), value, headers: Vec::new(), time: SystemClock.now_ms() }
+    NewRecord {
+        topic: &SESSIONS,
+        partition,
+        key: Some(key),
+        value,
+        headers: Vec::new(),
+        time: SystemClock.now_ms(),
+    }
 }
 
 /// Returns bytes that compress as records do: half of them repeat from record to record.
@@ -118,7 +126,11 @@ fn restore(bus: &mut KafkaBus, records: usize, run: &str) -> Result<(), Failure>
         let rows = 2 * records;
         let rate = rows as f64 / took.as_secs_f64();
         let of = changelog(OPERATOR);
-        println!("restore: {rows} rows of {of} in {} ms: {rate:.0} rows/s, cpu {} ms", took.as_millis(), cpu_ms() - cpu);
+        println!(
+            "restore: {rows} rows of {of} in {} ms: {rate:.0} rows/s, cpu {} ms",
+            took.as_millis(),
+            cpu_ms() - cpu
+        );
     }
     Ok(())
 }
@@ -221,7 +233,8 @@ fn effects(read: &[LogRecord]) -> Commit {
             });
         }
     }
-    commit.positions = next.into_iter().map(|(partition, next)| Position { topic: &SESSIONS, partition, next }).collect();
+    commit.positions =
+        next.into_iter().map(|(partition, next)| Position { topic: &SESSIONS, partition, next }).collect();
     commit
 }
 

@@ -135,7 +135,8 @@ impl KafkaLog {
 
     /// Opens the local copies of a group's tables, which its workers share.
     fn state(&self, group: &str) -> Result<Arc<KafkaState>, HostError> {
-        let folder = self.state_folder.join(group);
+        // Processes of one machine have copies of their own, since a store has one process at a time.
+        let folder = self.state_folder.join(&self.settings.instance).join(group);
         let store = DiskStore::open(&folder, self.limits)
             .map_err(|source| HostError::Store { folder: folder.display().to_string(), source })?;
         KafkaState::open(Arc::new(store))

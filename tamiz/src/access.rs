@@ -6,8 +6,8 @@ use crate::control::{ControlError, RuleWatcher};
 use crate::rules::located;
 use anyhow::{Context, Result, anyhow};
 use pipeline::config::{BusKind, Config};
-use pipeline::{BusError, Edge, HostError, Log, LogRecord, Start, SystemClock};
-use schemas::{Cleanup, Codec, TopicSpec};
+use pipeline::{BusError, Edge, HostError, Log, LogRecord, Start, SystemClock, WallClock};
+use schemas::{Cleanup, Codec, TimeMs, TopicSpec};
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 const RECORDS_MAX: usize = 500;
 /// How long a reader of a cluster waits for its first record: brokers have to be found and partitions looked up.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
-/// How long it waits after a record before it takes the topic for read.
-const NEXT_WAIT: Duration = Duration::from_millis(1_500);
+/// How long nothing old may have come until a topic counts as read.
+const QUIET_WAIT: Duration = Duration::from_secs(2);
 
 /// The log cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,7 @@ impl Access {
 
     /// Reads a topic from its oldest record to its newest, until the visitor has seen enough.
     ///
-    /// Of a topic that others write to, records that come while it is read may be among them.
+    /// Of a topic that others write to, records that come while it is read are among them.
     pub fn scan(
         &self,
         topic: &'static TopicSpec,
@@ -127,18 +127,14 @@ impl Access {
             return Ok(());
         }
         let mut tail = self.edge.tail(topic, Start::Earliest).with_context(action)?;
-        let mut has_read = false;
+        let mut backlog = Backlog::begin();
         loop {
-            let wait = match (self.is_alone, has_read) {
-                (true, _) => Duration::ZERO,
-                (false, true) => NEXT_WAIT,
-                (false, false) => FIRST_WAIT,
-            };
+            let wait = if self.is_alone { Duration::ZERO } else { backlog.wait_left() };
             let mut records = tail.next(RECORDS_MAX, wait).with_context(action)?;
-            if records.is_empty() {
+            records.iter().for_each(|record| backlog.saw(record.time));
+            if records.is_empty() && self.is_alone || backlog.is_read() {
                 return Ok(());
             }
-            has_read = true;
             records.sort_by_key(|record| (record.time, record.partition, record.offset));
             for record in records {
                 if visit(record)?.is_break() {
@@ -146,6 +142,42 @@ impl Access {
                 }
             }
         }
+    }
+}
+
+/// Tells when a topic that others write to has been read: when nothing has come for a while but what was made since the
+/// reading began. On a busy topic that never is quiet, new records would else be waited for without end.
+pub struct Backlog {
+    began_at: TimeMs,
+    /// Until when something old has to come.
+    until: Instant,
+}
+
+impl Backlog {
+    /// Begins to read.
+    pub fn begin() -> Self {
+        Self { began_at: SystemClock.now_ms(), until: Instant::now() + FIRST_WAIT }
+    }
+
+    /// Notes a record of a time.
+    pub fn saw(&mut self, time: TimeMs) {
+        let quiet = Instant::now() + QUIET_WAIT;
+        if time < self.began_at {
+            self.until = quiet;
+        } else {
+            // What is old comes at the same time as what is new: there is no more need to wait for a connection.
+            self.until = self.until.min(quiet);
+        }
+    }
+
+    /// Returns for how long something old is still waited for.
+    pub fn wait_left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Tells whether nothing old is to be expected any more.
+    pub fn is_read(&self) -> bool {
+        self.wait_left().is_zero()
     }
 }
 
@@ -198,4 +230,25 @@ pub fn publish(access: &Access, records: Vec<pipeline::NewRecord>, config: &Conf
         }
     }
     unreachable!("the last try returns")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_old_keeps_a_reader_waiting() {
+        let mut backlog = Backlog::begin();
+        assert!(!backlog.is_read() && backlog.wait_left() > QUIET_WAIT, "a connection takes its time");
+        let now = backlog.began_at;
+        backlog.saw(now + 1);
+        let left = backlog.wait_left();
+        assert!(left <= QUIET_WAIT, "it is there now");
+        backlog.saw(now + 2);
+        assert!(backlog.wait_left() <= left, "what is new is not waited for");
+        backlog.until = Instant::now();
+        assert!(backlog.is_read());
+        backlog.saw(now - 1);
+        assert!(!backlog.is_read() && backlog.wait_left() <= QUIET_WAIT, "more may come of what is old");
+    }
 }

@@ -1,13 +1,13 @@
 //! `tamiz tail`: the records of a topic as they come.
 
-use crate::access::{Access, Reach};
+use crate::access::{Access, Backlog, Reach};
 use crate::client::{Client, Event, Events};
 use crate::text::{Style, likest, plain};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use pipeline::config::Config;
 use pipeline::{LogRecord, Start};
-use schemas::json::{message_to_json, time_to_text};
+use schemas::json::{message_to_json, time_from_text, time_to_text};
 use schemas::topic::{self, DECISIONS, DECISIONS_LATEST};
 use schemas::{Cleanup, Codec, Key, Message, TimeMs, TopicSpec};
 use serde_json::{Value, json};
@@ -19,11 +19,9 @@ use std::time::Duration;
 const RECORDS_MAX: usize = 500;
 /// How long a poll of the log waits; a reader that has gone is only found when something is written to it.
 const POLL_WAIT: Duration = Duration::from_secs(1);
-/// Without `--follow`, a topic that others write to is read when nothing has come for so long.
-const QUIET_POLLS_MAX: u32 = 5;
-/// Tries to take a stream up again, and the pause before each.
-const CONNECTS_MAX: u32 = 10;
-const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// How often a stream that brings nothing is taken up again, and the pause before it is.
+const CUTS_MAX: u32 = 10;
+const CUT_PAUSE: Duration = Duration::from_secs(1);
 /// Rule codes that one line names.
 const CODES_SHOWN: usize = 4;
 
@@ -38,7 +36,8 @@ pub struct TailArgs {
     /// Topic, as `tamiz topics list` names it.
     #[arg(value_name = "TOPIC", default_value = DECISIONS.name)]
     pub topic: String,
-    /// Where to begin; with what is to come, or, in an embedded log that nobody writes to, with the oldest.
+    /// Where to begin; with what is to come, or with the oldest where nothing is to come: with --no-follow, and in an
+    /// embedded log that nobody writes to.
     #[arg(long, value_name = "PLACE")]
     pub from: Option<From>,
     /// Only records of this tenant.
@@ -47,7 +46,7 @@ pub struct TailArgs {
     /// End after so many records.
     #[arg(long, value_name = "NUMBER")]
     pub count: Option<u64>,
-    /// End when everything there is has been read, on Kafka and over HTTP once nothing has come for 5 s.
+    /// End when everything there is has been read.
     #[arg(long)]
     pub no_follow: bool,
     /// Print a JSON object a line.
@@ -65,6 +64,14 @@ pub enum From {
     Earliest,
     /// After the newest record.
     Latest,
+}
+
+impl TailArgs {
+    fn start(&self, topic: &TopicSpec) -> From {
+        // All there is of a compacted topic is what it holds.
+        let is_whole = self.no_follow || topic.cleanup == Cleanup::Compact;
+        self.from.unwrap_or(if is_whole { From::Earliest } else { From::Latest })
+    }
 }
 
 impl From {
@@ -122,18 +129,17 @@ fn tail_log(
         }
         return access.scan(topic, |record| printer.record(&record, &access.codec));
     }
-    let start = match args.from {
-        Some(From::Earliest) => Start::Earliest,
-        // All there is of a compacted topic is what it holds.
-        None if topic.cleanup == Cleanup::Compact => Start::Earliest,
-        Some(From::Latest) | None => Start::Latest,
+    let start = match args.start(topic) {
+        From::Earliest => Start::Earliest,
+        From::Latest => Start::Latest,
     };
     let action = || format!("cannot read topic {}", topic.name);
     let mut tail = access.edge.tail(topic, start).with_context(action)?;
-    let mut quiet_polls = 0;
-    while !(args.no_follow && quiet_polls >= QUIET_POLLS_MAX) {
-        let mut records = tail.next(RECORDS_MAX, POLL_WAIT).with_context(action)?;
-        quiet_polls = if records.is_empty() { quiet_polls + 1 } else { 0 };
+    let mut backlog = Backlog::begin();
+    while !(args.no_follow && backlog.is_read()) {
+        let wait = if args.no_follow { POLL_WAIT.min(backlog.wait_left()) } else { POLL_WAIT };
+        let mut records = tail.next(RECORDS_MAX, wait).with_context(action)?;
+        records.iter().for_each(|record| backlog.saw(record.time));
         records.sort_by_key(|record| (record.time, record.partition, record.offset));
         for record in records {
             if printer.record(&record, &access.codec)?.is_break() {
@@ -146,72 +152,79 @@ fn tail_log(
 
 /// Reads the stream of decisions; one that is cut off is taken up after the last event.
 fn tail_http(args: &TailArgs, client: &Client, printer: &mut Printer<'_>) -> Result<()> {
-    let from = args.from.unwrap_or(From::Latest).as_str();
+    let from = args.start(&DECISIONS).as_str();
     let mut last_event_id: Option<String> = None;
-    let mut connects = 0;
+    let mut cuts = 0;
     loop {
-        let events = client.decisions(from, args.tenant.as_deref(), last_event_id.as_deref());
-        let cut = match events {
-            Ok(events) => {
-                let mut stream = Stream::follow(events, args.no_follow)?;
-                loop {
-                    match stream.next() {
-                        Some(Ok(event)) => {
-                            connects = 0;
-                            last_event_id = event.id.or(last_event_id);
-                            let decision =
-                                serde_json::from_str(&event.data).context("an event is no decision")?;
-                            if printer.decision(&decision)?.is_break() {
-                                return Ok(());
-                            }
-                        }
-                        Some(Err(error)) => break anyhow::Error::from(error),
-                        None if stream.is_quiet => return Ok(()),
-                        None => break anyhow!("the stream from {} ended", client.url()),
-                    }
-                }
-            }
-            Err(error) => error,
+        let before = last_event_id.clone();
+        let end = match client.decisions(from, args.tenant.as_deref(), before.as_deref()) {
+            Ok(events) => print_events(args, events, &mut last_event_id, printer)?,
+            Err(error) => End::Cut(error),
         };
-        connects += 1;
-        if connects > CONNECTS_MAX {
-            return Err(cut);
+        let End::Cut(error) = end else { return Ok(()) };
+        // A stream that brought something is a good one, however often it was cut before.
+        cuts = if last_event_id == before { cuts + 1 } else { 1 };
+        if cuts > CUTS_MAX {
+            return Err(error);
         }
-        std::thread::sleep(CONNECT_PAUSE);
+        std::thread::sleep(CUT_PAUSE);
     }
 }
 
-/// A stream of events, which may be left once it is quiet.
-struct Stream {
-    events: Receiver<io::Result<Event>>,
-    ends_when_quiet: bool,
-    is_quiet: bool,
+/// Why a stream has ended.
+enum End {
+    /// Nothing more is wanted.
+    Done,
+    /// It was cut off.
+    Cut(anyhow::Error),
 }
 
-impl Stream {
-    /// Reads events on a thread of its own: a read from a connection cannot be given up.
-    fn follow(mut events: Events, ends_when_quiet: bool) -> Result<Self> {
-        let (sender, receiver) = sync_channel(RECORDS_MAX);
-        let read = move || {
-            while let Some(event) = events.next_event().transpose() {
-                let is_error = event.is_err();
-                if sender.send(event).is_err() || is_error {
-                    return;
-                }
+fn print_events(
+    args: &TailArgs,
+    events: Events,
+    last_event_id: &mut Option<String>,
+    printer: &mut Printer<'_>,
+) -> Result<End> {
+    let events = received(events)?;
+    let mut backlog = Backlog::begin();
+    // The stream is open: what is old comes at once.
+    backlog.saw(TimeMs::MAX);
+    loop {
+        let event = if args.no_follow {
+            match events.recv_timeout(backlog.wait_left()) {
+                Err(RecvTimeoutError::Timeout) => return Ok(End::Done),
+                event => event.ok(),
             }
+        } else {
+            events.recv().ok()
         };
-        std::thread::Builder::new().name("tail".into()).spawn(read).context("cannot start a thread")?;
-        Ok(Self { events: receiver, ends_when_quiet, is_quiet: false })
-    }
-
-    fn next(&mut self) -> Option<io::Result<Event>> {
-        if !self.ends_when_quiet {
-            return self.events.recv().ok();
+        let event = match event {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Ok(End::Cut(error.into())),
+            None => return Ok(End::Cut(anyhow!("the stream of decisions ended"))),
+        };
+        let decision: Value = serde_json::from_str(&event.data).context("an event is no decision")?;
+        backlog.saw(decision["decided_at"].as_str().and_then(time_from_text).unwrap_or(TimeMs::MAX));
+        if printer.decision(&decision)?.is_break() {
+            return Ok(End::Done);
         }
-        let event = self.events.recv_timeout(POLL_WAIT * QUIET_POLLS_MAX);
-        self.is_quiet = matches!(event, Err(RecvTimeoutError::Timeout));
-        event.ok()
+        *last_event_id = event.id.or(last_event_id.take());
     }
+}
+
+/// Reads events on a thread of its own: a read from a connection cannot be given up.
+fn received(mut events: Events) -> Result<Receiver<io::Result<Event>>> {
+    let (sender, receiver) = sync_channel(RECORDS_MAX);
+    let read = move || {
+        while let Some(event) = events.next_event().transpose() {
+            let is_error = event.is_err();
+            if sender.send(event).is_err() || is_error {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("tail".into()).spawn(read).context("cannot start a thread")?;
+    Ok(receiver)
 }
 
 /// Prints what is wanted of what comes.

@@ -98,7 +98,11 @@ impl Fixture {
     /// Returns the command, to be run in the folder and with no environment but the settings.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tamiz"));
-        command.args(args).current_dir(self.folder.path()).env_clear().env("TAMIZ_CONFIG", self.path("tamiz.toml"));
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("TAMIZ_CONFIG", self.path("tamiz.toml"));
         command
     }
 

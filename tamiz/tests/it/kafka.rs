@@ -5,10 +5,11 @@ use pipeline::bus::kafka::KafkaEdge;
 use pipeline::host::kafka_settings;
 use pipeline::record::ATTEMPTS_HEADER;
 use pipeline::{Edge, NewRecord};
-use schemas::topic::SESSIONS;
+use schemas::topic::{SESSIONS, TOPICS};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use tamiz::operators::OPERATORS;
 
 /// A broker of this test alone; it ends with it.
 struct Broker {
@@ -20,7 +21,8 @@ impl Broker {
     fn start() -> Self {
         let name = format!("tamiz-it-{}", std::process::id());
         let service = std::env::var("TAMIZ_KAFKA").unwrap_or_else(|_| "kafka".to_owned());
-        let printed = services(&["start", &service, "--name", &name, "--owner", &std::process::id().to_string()]);
+        let printed =
+            services(&["start", &service, "--name", &name, "--owner", &std::process::id().to_string()]);
         let address = printed.trim().rsplit('=').next().expect("a line NAME=ADDRESS").to_owned();
         Self { name, address }
     }
@@ -36,12 +38,14 @@ impl Drop for Broker {
 fn services(arguments: &[&str]) -> String {
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../script/services");
     let script = std::env::var_os("TAMIZ_SERVICES").map_or(own, PathBuf::from);
-    let output = Command::new(&script)
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run {}: {error}; run script/setup test first", script.display()));
+    let output = Command::new(&script).args(arguments).output().unwrap_or_else(|error| {
+        panic!("cannot run {}: {error}; run script/setup test first", script.display())
+    });
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "services {arguments:?} failed (script/setup test installs them): {said}");
+    assert!(
+        output.status.success(),
+        "services {arguments:?} failed (script/setup test installs them): {said}"
+    );
     String::from_utf8(output.stdout).expect("services print text")
 }
 
@@ -64,7 +68,13 @@ struct Up(Child);
 impl Up {
     fn start(fixture: &Fixture) -> Self {
         let mut command = fixture.command(&["up", "--no-http"]);
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the command is built and runs"))
+        Self(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("the command is built and runs"),
+        )
     }
 }
 
@@ -90,9 +100,13 @@ fn the_commands_work_on_a_real_broker() {
 fn create_topics(fixture: &Fixture, broker: &Broker) {
     let json = fixture.tamiz(&["topics", "create", "--json"]).json();
     let created = json[0]["created"].as_array().map_or(0, Vec::len);
-    assert_eq!((created, &json[0]["existed"]), (13, &json!([])));
+    let count = TOPICS.len() + OPERATORS.len();
+    assert_eq!((created, &json[0]["existed"]), (count, &json!([])));
     let out = fixture.tamiz(&["topics", "create"]).ok();
-    assert!(out.contains("0 topics created, 13 there already and as they have to be"), "{out}");
+    assert!(
+        out.contains(&format!("0 topics created, {count} there already and as they have to be")),
+        "{out}"
+    );
     fixture.write("other.toml", settings(fixture, &broker.address, 3));
     let (_, err) = fixture.tamiz(&["--config", "other.toml", "topics", "create"]).failed();
     assert!(err.contains("cli.sessions has 2 partitions, not 3"), "{err}");

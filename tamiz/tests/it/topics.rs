@@ -13,18 +13,23 @@ fn page() -> String {
 #[test]
 fn the_page_of_topics_is_what_the_command_prints() {
     let printed = Fixture::new().tamiz(&["topics", "document"]).ok();
-    assert!(page() == printed, "docs/topics.md is out of date; make it anew: tamiz topics document > docs/topics.md");
+    assert!(
+        page() == printed,
+        "docs/topics.md is out of date; make it anew: tamiz topics document > docs/topics.md"
+    );
 }
 
 /// Returns what the page is to say of a topic that `topics create` makes: partitions, clean-up and time.
 fn cells(topic: &IntendedTopic) -> String {
-    let config = |name: &str| topic.configs.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+    let config =
+        |name: &str| topic.configs.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
     let policy = config("cleanup.policy").expect("every topic has a policy");
-    let cleanup = match config("retention.ms").map(|text| text.parse::<u64>().expect("it is a number") / 3_600_000) {
-        Some(hours) if hours > 24 => format!("{policy} after {} days", hours / 24),
-        Some(hours) => format!("{policy} after {hours} h"),
-        None => policy.to_owned(),
-    };
+    let cleanup =
+        match config("retention.ms").map(|text| text.parse::<u64>().expect("it is a number") / 3_600_000) {
+            Some(hours) if hours > 24 => format!("{policy} after {} days", hours / 24),
+            Some(hours) => format!("{policy} after {hours} h"),
+            None => policy.to_owned(),
+        };
     let time = config("message.timestamp.type").expect("every topic has a kind of time");
     format!("| {} | {cleanup} | {time} |", topic.partitions)
 }
