@@ -6,7 +6,8 @@ use crate::control::{ControlError, RuleWatcher};
 use crate::rules::located;
 use anyhow::{Context, Result, anyhow};
 use pipeline::config::{BusKind, Config};
-use pipeline::{BusError, Edge, HostError, Log, LogRecord, Start, SystemClock, WallClock};
+use pipeline::telemetry::describe_error;
+use pipeline::{BusError, Edge, HostError, Log, LogRecord, NewRecord, Start, SystemClock, WallClock};
 use schemas::{Cleanup, Codec, TimeMs, TopicSpec};
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -181,6 +182,16 @@ impl Backlog {
     }
 }
 
+impl AccessError {
+    /// Returns the error, with what to do where another process has the log open.
+    pub fn advising(self, advice: &str) -> anyhow::Error {
+        match &self {
+            Self::InUse { .. } => anyhow!("{self}; {advice}"),
+            _ => self.into(),
+        }
+    }
+}
+
 impl Reach {
     /// Opens the log for a command that the HTTP interface can serve too.
     ///
@@ -212,17 +223,15 @@ impl Reach {
     }
 }
 
-/// Publishes records, trying again as often as the settings say where that may help.
+/// Publishes records, trying again as often as the settings say where that may help, and saying so.
 ///
 /// A record may then be in the log twice, which intake knows by its content.
-pub fn publish(access: &Access, records: Vec<pipeline::NewRecord>, config: &Config) -> Result<(), BusError> {
+pub fn publish(access: &Access, records: Vec<NewRecord>, config: &Config) -> Result<(), BusError> {
     let mut pause = Duration::from_millis(config.runtime.retry_wait_ms);
-    let started = Instant::now();
-    for attempt in 0.. {
+    for attempt in 1.. {
         match access.edge.publish(records.clone()) {
-            Err(BusError::Retry { action, source }) if attempt < config.runtime.retries_max => {
-                let elapsed_ms = started.elapsed().as_millis() as u64;
-                tracing::warn!(action, error = %source, attempt, elapsed_ms, "publishing failed, trying again");
+            Err(error @ BusError::Retry { .. }) if attempt <= config.runtime.retries_max => {
+                eprintln!("{}, in {} ms", describe_error(&error), pause.as_millis());
                 std::thread::sleep(pause);
                 pause *= 2;
             }

@@ -1,6 +1,6 @@
 //! `tamiz dead-letter`: the records that were refused, and handing them back.
 
-use crate::access::{self, Access, AccessError};
+use crate::access::{self, Access};
 use crate::progress::Progress;
 use crate::tail::time_text;
 use crate::text::{Side, columns, counted, plain};
@@ -123,10 +123,8 @@ impl FromStr for Position {
 /// Runs the command.
 pub fn run(args: &DeadLetterArgs, config: &Config) -> Result<()> {
     let out = &mut std::io::stdout().lock();
-    let access = Access::open_existing(config).map_err(|error| match error {
-        AccessError::InUse { .. } => anyhow::Error::from(error)
-            .context("stop it to look at its dead letters, and start it again afterwards"),
-        error => error.into(),
+    let access = Access::open_existing(config).map_err(|error| {
+        error.advising("stop it to look at its dead letters, and start it again afterwards")
     })?;
     match &args.command {
         DeadLetterCommand::List(args) => list(args, &access, out),

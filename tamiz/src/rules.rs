@@ -1,6 +1,6 @@
 //! `tamiz rules`: checks and tests rule sets, shows what they may read, and puts them in force.
 
-use crate::access::{Access, AccessError};
+use crate::access::Access;
 use crate::control::{self, ControlError, Published};
 use crate::text::{Side, columns, counted, plain, wrapped};
 use anyhow::{Context, Result, anyhow, bail};
@@ -347,12 +347,8 @@ fn publish(args: &PublishArgs, config: &Config, out: &mut dyn Write) -> Result<(
     let source = control::read_rules(&args.file)?;
     // A file with mistakes is refused before the log is asked for, which may be far away.
     RuleSet::load(&source, fusion::catalogue()).map_err(|error| mistakes(&args.file, &error))?;
-    let access = Access::open(config).map_err(|error| match error {
-        AccessError::InUse { .. } => anyhow::Error::from(error).context(
-            "a running process with an embedded log publishes only its own file: change the file of its setting \
-             rules.file, or stop it first",
-        ),
-        error => error.into(),
+    let access = Access::open(config).map_err(|error| {
+        error.advising("it publishes the file of its setting rules.file when that changes: change it, or stop the process")
     })?;
     let now = SystemClock.now_ms();
     let published = control::publish_rules(access.edge.as_ref(), &access.codec, &source, now);

@@ -41,7 +41,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
-use reader::{Onward, close, retire};
+use reader::{Onward, Reader, close, retire};
 use schemas::TopicSpec;
 use settings::Names;
 use std::collections::BTreeSet;
@@ -85,6 +85,10 @@ const START_WAIT: Duration = Duration::from_secs(60);
 const START_PAUSE: Duration = Duration::from_millis(200);
 /// Longest wait for the offsets that a group has committed, and for reading to go back to them.
 const REWIND_WAIT: Duration = Duration::from_secs(10);
+/// Wait of one question for the offsets that a group has committed.
+const POSITIONS_WAIT: Duration = Duration::from_secs(2);
+/// Time beyond a transaction's timeout in which the offsets that it commits must be known.
+const POSITIONS_MARGIN: Duration = Duration::from_secs(20);
 /// Longest wait for the group to take a worker's partitions back.
 const LEAVE_WAIT: Duration = Duration::from_secs(3);
 /// Wait of one call that serves the group.
@@ -156,6 +160,16 @@ impl KafkaBus {
                 serve(consumer, topics, held)?;
                 Ok(if consumer.context().change() == change { Onward::Continue } else { Onward::Stop })
             });
+            let complete = complete.and_then(|complete| {
+                if !complete {
+                    return Ok(false);
+                }
+                await_positions(&self.settings, &self.tables, clients, &self.membership.assigned, || {
+                    pause.begin()?;
+                    serve(consumer, topics, held)?;
+                    Ok(if consumer.context().change() == change { Onward::Continue } else { Onward::Stop })
+                })
+            });
             pause.end()?;
             if complete? && consumer.context().change() == change {
                 self.to_announce = false;
@@ -215,10 +229,9 @@ impl KafkaBus {
             // A new assignment begins with what is committed anyway.
             return Ok(());
         }
-        let committed = consumer.committed_offsets(list(assigned), REWIND_WAIT)?;
+        let committed = committed(consumer, assigned, REWIND_WAIT)?;
         let mut back = TopicPartitionList::with_capacity(assigned.len());
         for element in committed.elements() {
-            element.error()?;
             let next = match element.offset() {
                 known @ Offset::Offset(_) => known,
                 _ => Offset::Beginning,
@@ -243,13 +256,7 @@ impl KafkaBus {
         let Some(Clients { writer, consumer }) = self.clients.take() else {
             return Err(failed(KafkaError::Left));
         };
-        let metadata = consumer.group_metadata().ok_or_else(|| failed(KafkaError::Lost))?;
-        let mut next = TopicPartitionList::new();
-        if let Some(input) = self.topics.first() {
-            next.add_partition_offset(&input.name, 0, offset(0)).map_err(|error| failed(error.into()))?;
-        }
-        let proof = writer.prove_current(&Offsets { next, metadata: &metadata });
-        if let Err(error) = proof {
+        if let Err(error @ BusError::Fatal { .. }) = seal(&self.settings, &self.tables, &writer) {
             close((writer, consumer));
             return Err(error);
         }
@@ -436,6 +443,68 @@ fn received(
         // The context was told, and the library goes on trying.
         Err(_) => Ok(None),
     }
+}
+
+/// Waits until the group can tell where to begin. Whoever gets partitions while a step's offsets are being committed
+/// has to wait for that, but only so long.
+fn await_positions(
+    settings: &KafkaSettings,
+    tables: &Tables,
+    clients: &Clients,
+    assigned: &[(String, i32)],
+    mut idle: impl FnMut() -> Result<Onward, BusError>,
+) -> Result<bool, BusError> {
+    const ACTION: &str = "find where to begin";
+    if assigned.is_empty() {
+        return Ok(true);
+    }
+    let until = Instant::now() + settings.transaction_timeout + POSITIONS_MARGIN;
+    let mut is_sealed = false;
+    loop {
+        let error = match committed(&clients.consumer, assigned, POSITIONS_WAIT) {
+            Ok(_) => return Ok(true),
+            Err(error) => error.into_bus(ACTION),
+        };
+        if !matches!(error, BusError::Retry { .. }) || Instant::now() > until {
+            return Err(error);
+        }
+        if idle()? == Onward::Stop {
+            return Ok(false);
+        }
+        if !std::mem::replace(&mut is_sealed, true) {
+            // What hides them may be a transaction of our own, which has long ended for us.
+            match seal(settings, tables, &clients.writer) {
+                Err(error @ BusError::Fatal { .. }) => return Err(error),
+                Err(error) => tracing::warn!(%error, "the last transaction was not sealed"),
+                Ok(()) => {}
+            }
+        }
+        std::thread::sleep(SERVE_WAIT);
+    }
+}
+
+/// Returns what the group has committed of an assignment.
+fn committed(
+    consumer: &BaseConsumer<GroupContext>,
+    assigned: &[(String, i32)],
+    wait: Duration,
+) -> Result<TopicPartitionList, KafkaError> {
+    let committed = consumer.committed_offsets(list(assigned), wait)?;
+    for element in committed.elements() {
+        element.error()?;
+    }
+    Ok(committed)
+}
+
+/// Ends a writer's last transaction once more, by way of offsets of a changelog: no group reads those.
+fn seal(settings: &KafkaSettings, tables: &Tables, writer: &Writer) -> Result<(), BusError> {
+    let failed = |error: KafkaError| error.into_bus("seal a transaction");
+    let Some(changelog) = tables.changelogs().next() else { return Ok(()) };
+    let mut next = TopicPartitionList::new();
+    next.add_partition_offset(changelog, 0, offset(0)).map_err(|error| failed(error.into()))?;
+    // Nobody's membership is in it, so it holds for one who has lost his.
+    let metadata = Reader::committed(settings).and_then(|reader| reader.metadata()).map_err(failed)?;
+    writer.seal(&Offsets { next, metadata: &metadata })
 }
 
 fn list(partitions: &[(String, i32)]) -> TopicPartitionList {

@@ -29,7 +29,6 @@ fn crashed_at_every_call(kind: BusKind) {
                 _ => (0..2).map(|_| random.below(calls as usize) as u64).collect(),
             };
             for place in places {
-                eprintln!("{deployment:?} {fault:?} {place}");
                 let one = Arc::new(OneFault::new(place, fault, None));
                 let log = TestLog::new(kind);
                 let mut fleet = Fleet::start(&log, deployment, Arc::clone(&one) as Arc<dyn Interference>);

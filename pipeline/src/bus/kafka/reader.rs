@@ -4,7 +4,7 @@ use super::context::QuietContext;
 use super::error::{KafkaError, ends_reading};
 use super::message::{offset, partition_of, signed};
 use super::settings::KafkaSettings;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
@@ -92,6 +92,11 @@ impl Reader {
             }
         };
         partitions.iter().map(end).collect()
+    }
+
+    /// Returns the group as somebody sees it who is none of its members.
+    pub(super) fn metadata(&self) -> Result<ConsumerGroupMetadata, KafkaError> {
+        self.consumer().group_metadata().ok_or(KafkaError::Lost)
     }
 
     /// Returns the number of partitions of a topic; none where there is no such topic.

@@ -59,6 +59,9 @@ const PRODUCER_KIB: u32 = 64 << 10;
 /// How long a broker that went away may have to wait for the next try to reach it.
 const RECONNECT_MS_MAX: u32 = 500;
 
+/// Name that a reader gives where the settings name no group, as those of an edge do.
+const NO_GROUP: &str = "tamiz";
+
 /// Properties that this bus sets itself, because a step would not be exactly once, or a worker not come back, with
 /// another value.
 const OWN: &[&str] = &[
@@ -156,12 +159,13 @@ impl KafkaSettings {
 
     /// Returns the properties of a consumer that is assigned its partitions and takes no part in a group.
     pub(super) fn reader(&self, isolation: &str) -> ClientConfig {
+        // The library reads only with a group's name, though nothing is joined or committed.
+        let group = if self.group.is_empty() { NO_GROUP } else { &self.group };
         let mut config = self.consumer();
         set(
             &mut config,
             &[
-                // The library reads only with a group's name, though nothing is joined or committed.
-                ("group.id", &self.group),
+                ("group.id", group),
                 ("isolation.level", isolation),
                 ("enable.partition.eof", "true"),
             ],

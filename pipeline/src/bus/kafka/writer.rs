@@ -11,12 +11,21 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::util::Timeout;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// Writes steps. It has no thread of its own: the worker, which waits for its deliveries anyway, serves them.
 pub(super) struct Writer {
     producer: BaseProducer<StepContext>,
     names: Names,
+    last: Cell<Ending>,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Committed,
+    Aborted,
 }
 
 /// A record of a table's changelog.
@@ -63,7 +72,7 @@ impl Writer {
         let until = Instant::now() + START_WAIT;
         loop {
             let Err(error) = producer.init_transactions(CALL_WAIT) else {
-                return Ok(Self { producer, names: settings.names() });
+                return Ok(Self { producer, names: settings.names(), last: Cell::new(Ending::Aborted) });
             };
             producer.poll(Duration::ZERO);
             match class_of(&error) {
@@ -91,27 +100,40 @@ impl Writer {
         self.producer.context().begin(places);
         self.until_done("begin a transaction", || self.producer.begin_transaction())?;
         match self.fill(records, rows, offsets) {
-            Ok(ends) => self
-                .until_done("commit a transaction", || self.producer.commit_transaction(Timeout::Never))
-                .map(|()| ends),
-            Err(error) => Err(error),
+            Ok(ends) => self.end().map(|()| ends),
+            Err(error) => Err(self.roll_back(error)),
         }
-        .map_err(|error| self.roll_back(error))
     }
 
-    /// Fails where another producer has this one's id. The coordinator says so when offsets are added to a transaction,
-    /// which is aborted then.
-    pub(super) fn prove_current(&self, offsets: &Offsets<'_>) -> Result<(), BusError> {
+    /// Ends once more what the last transaction ended, in the same way, and fails for good where another producer has
+    /// this one's id.
+    ///
+    /// A broker that is killed just when it has decided a transaction may forget to tell the partitions so, and what
+    /// they hide then stays hidden: the offsets that a group waits for, and all later records. The end of any later
+    /// transaction of the same producer reaches them. `offsets` name a partition that nobody reads.
+    pub(super) fn seal(&self, offsets: &Offsets<'_>) -> Result<(), BusError> {
         self.producer.context().begin(0);
         self.until_done("begin a transaction", || self.producer.begin_transaction())?;
-        let outcome = self
-            .send_offsets(offsets)
-            .err()
-            .unwrap_or_else(|| BusError::abort("send offsets to a transaction", KafkaError::Lost));
-        match self.roll_back(outcome) {
-            BusError::Fatal { action, source } => Err(BusError::Fatal { action, source }),
-            BusError::Abort { .. } | BusError::Retry { .. } => Ok(()),
+        let sent = self.send_offsets(offsets);
+        match (sent, self.last.get()) {
+            (Ok(()), Ending::Committed) => self.end(),
+            (Ok(()), Ending::Aborted) => {
+                match self.roll_back(BusError::abort("seal a transaction", KafkaError::Lost)) {
+                    error @ BusError::Fatal { .. } => Err(error),
+                    _ => Ok(()),
+                }
+            }
+            (Err(error), _) => Err(self.roll_back(error)),
         }
+    }
+
+    /// Commits the transaction, or aborts it.
+    fn end(&self) -> Result<(), BusError> {
+        let committed =
+            self.until_done("commit a transaction", || self.producer.commit_transaction(Timeout::Never));
+        committed.map_err(|error| self.roll_back(error))?;
+        self.last.set(Ending::Committed);
+        Ok(())
     }
 
     fn send_offsets(&self, offsets: &Offsets<'_>) -> Result<(), BusError> {
@@ -217,6 +239,7 @@ impl Writer {
                 left = now;
             }
         }
+        self.last.set(Ending::Aborted);
         failure
     }
 }
