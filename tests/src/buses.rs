@@ -9,11 +9,12 @@ use pipeline::bus::local::{LocalBus, LocalLog};
 use pipeline::runner::markers;
 use pipeline::store::{DiskLimits, DiskStore, MemoryStore};
 use pipeline::{
-    Bus, Edge, Hosting, LogRecord, NewRecord, Runner, RunnerSettings, Start, Stopwatch, WallClock,
+    Bus, Edge, Header, Hosting, LogRecord, NewRecord, Runner, RunnerSettings, Start, Stopwatch, WallClock,
 };
 use rules::RuleSet;
 use schemas::topic::{RULES, SIGNALS};
 use schemas::{Cleanup, Marker, Message, RuleSetRecord, TimeMs, TopicSpec};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub enum BusKind {
 pub struct TestLog {
     place: Place,
     time: TestTime,
+    /// Ends that were marked in each topic.
+    ends: Mutex<BTreeMap<&'static str, u32>>,
 }
 
 enum Place {
@@ -48,8 +51,10 @@ enum Place {
 /// Sizes of a store that a test opens many times.
 const DISK_LIMITS: DiskLimits =
     DiskLimits { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20, journal_bytes_max: 64 << 20 };
-/// How long a broker may be silent before a topic counts as read to its end.
-const SILENT: Duration = Duration::from_millis(500);
+/// Header of a record that marks the end of what a test reads.
+const END_HEADER: &str = "test-end";
+/// How long a broker may take to bring what it holds; the transaction of a worker that was lost ends within it.
+const READ_WAIT_MAX: Duration = Duration::from_secs(60);
 
 impl TestLog {
     /// Makes a log.
@@ -63,7 +68,7 @@ impl TestLog {
             }
             BusKind::Kafka(version) => Place::Kafka(Box::new(KafkaPlace::new(version))),
         };
-        Self { place, time }
+        Self { place, time, ends: Mutex::default() }
     }
 
     /// Returns the log on this machine.
@@ -213,15 +218,46 @@ impl TestLog {
             return edge.read_compacted(topic).expect("a compacted topic is read");
         }
         let mut tail = edge.tail(topic, Start::Earliest).expect("a reader opens");
-        let wait = if self.is_real_time() { SILENT } else { Duration::ZERO };
-        let mut records = Vec::new();
+        if self.is_real_time() {
+            self.mark_end(topic);
+        }
+        let until = Instant::now() + READ_WAIT_MAX;
+        let (mut records, mut ends) = (Vec::new(), 0);
         loop {
+            let wait = if self.is_real_time() {
+                until.saturating_duration_since(Instant::now())
+            } else {
+                Duration::ZERO
+            };
             let more = tail.next(10_000, wait).expect("a topic is read");
-            if more.is_empty() {
+            if more.is_empty() && !self.is_real_time() {
                 return records;
             }
+            assert!(!more.is_empty(), "topic {} does not end", topic.name);
+            let (marks, more): (Vec<_>, Vec<_>) =
+                more.into_iter().partition(|record| record.header(END_HEADER).is_some());
             records.extend(more);
+            ends += marks.len() as u32;
+            if ends > 0 && ends == self.ends_marked(topic) {
+                return records;
+            }
         }
+    }
+
+    /// Appends a record to each partition after which a reader has seen everything: a broker does not tell that there
+    /// is no more.
+    fn mark_end(&self, topic: &'static TopicSpec) {
+        let mark = |partition| NewRecord {
+            headers: vec![Header::new(END_HEADER, *b"1")],
+            ..NewRecord::tick(topic, partition, 0)
+        };
+        self.append((0..PARTITIONS).map(mark).collect());
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        *ends.entry(topic.name).or_default() += PARTITIONS;
+    }
+
+    fn ends_marked(&self, topic: &TopicSpec) -> u32 {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(topic.name).copied().unwrap_or_default()
     }
 }
 

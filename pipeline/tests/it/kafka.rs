@@ -744,16 +744,19 @@ fn a_control_change_is_in_all_partitions_or_in_none() {
     let mut tail = edge.tail(&SIGNALS, Start::Latest).expect("a reader opens");
     let marker =
         |partition| NewRecord { partition, key: None, ..record(&SIGNALS, "", Some(b"marker".to_vec())) };
+    let markers = || (0..PARTITIONS).map(marker).collect::<Vec<_>>();
     edge.publish_atomically((0..=PARTITIONS).map(marker).collect())
         .expect_err("one partition does not exist");
-    edge.publish_atomically((0..PARTITIONS).map(marker).collect()).expect("the markers are published");
+    edge.publish_atomically(markers()).expect("the markers are published");
     // A second writer takes over, and the first takes over again.
     let other = world.edge();
-    other.publish_atomically((0..PARTITIONS).map(marker).collect()).expect("the markers are published");
-    let error =
-        edge.publish_atomically((0..PARTITIONS).map(marker).collect()).expect_err("the writer was fenced");
+    other.publish_atomically(markers()).expect("the markers are published");
+    let error = edge.publish_atomically(markers()).expect_err("the writer was fenced");
+    assert!(matches!(error, BusError::Retry { .. }), "{}", told(&error));
+    edge.publish_atomically(markers()).expect("a new writer publishes");
+    let large = NewRecord { value: Some(vec![7; 2_000_000]), ..marker(0) };
+    let error = edge.publish_atomically(vec![large]).expect_err("the record is refused");
     assert!(matches!(error, BusError::Fatal { .. }), "{}", told(&error));
-    edge.publish_atomically((0..PARTITIONS).map(marker).collect()).expect("a new writer publishes");
     let mut found = Vec::new();
     let until = Instant::now() + PATIENCE;
     while found.len() < 12 {

@@ -46,7 +46,10 @@ fn every_environment_name_is_a_setting() {
     let config = Config::load(None, settings.into_iter()).expect("the settings are valid");
     let port = port_of(&config.telemetry.listen);
     assert!(compose.contains(&format!("- \"{port}\"")), "the metrics port {port} is exposed");
-    assert!(read("deploy/prometheus.yml").contains(&format!("port: {port}")), "the metrics port {port} is scraped");
+    assert!(
+        read("deploy/prometheus.yml").contains(&format!("port: {port}")),
+        "the metrics port {port} is scraped"
+    );
     let port = port_of(&config.http.listen);
     assert!(compose.contains(&format!(":{port}\"")), "the HTTP port {port} is published");
 }

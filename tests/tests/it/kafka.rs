@@ -116,36 +116,44 @@ fn check(log: &TestLog, deployment: Deployment, workload: &Workload, outcome: &O
     );
 }
 
-/// Works a workload off with something that happens on the way, in both deployments.
+/// Works a workload off with something that happens on the way.
 fn run(
     version: KafkaVersion,
-    shape: Shape,
+    deployment: Deployment,
+    workload: &Workload,
     what: &str,
-    mut interference: impl FnMut() -> Arc<dyn Interference>,
+    interference: Arc<dyn Interference>,
 ) {
-    let seed = Seed::choose();
-    let workload = Workload::new(shape, &mut seed.random("workload"));
-    for deployment in Deployment::ALL {
-        let log = TestLog::new(BusKind::Kafka(version));
-        let mut fleet = Fleet::start(&log, deployment, interference());
-        let outcome = fleet.work(&log, &workload);
-        let what = format!("{deployment:?}, {what}, {} crashes", fleet.crashes);
-        check(&log, deployment, &workload, &outcome, &what);
-    }
+    let log = TestLog::new(BusKind::Kafka(version));
+    let mut fleet = Fleet::start(&log, deployment, interference);
+    let outcome = fleet.work(&log, workload);
+    check(
+        &log,
+        deployment,
+        workload,
+        &outcome,
+        &format!("{deployment:?}, {what}, {} crashes", fleet.crashes),
+    );
 }
 
 fn straight_through(version: KafkaVersion) {
-    run(version, Shape::PATIENT, "straight through", || Arc::new(Undisturbed));
+    let seed = Seed::choose();
+    let workload = Workload::new(Shape::PATIENT, &mut seed.random("workload"));
+    for deployment in Deployment::ALL {
+        run(version, deployment, &workload, "straight through", Arc::new(Undisturbed));
+    }
 }
 
 fn split_anywhere(version: KafkaVersion) {
     let seed = Seed::choose();
     let mut random = seed.random("steps");
-    for _ in 0..times(1, 10) {
-        run(version, Shape::PROMPT, "split anywhere", || {
-            random.next();
-            Arc::new(RandomSteps::new(random.clone(), 1 + random.clone().below(20)))
-        });
+    for number in 0..times(1, 10) {
+        let workload = Workload::new(Shape::PROMPT, &mut seed.random(&format!("workload {number}")));
+        for deployment in Deployment::ALL {
+            let records_max = 1 + random.below(20);
+            let steps = Arc::new(RandomSteps::new(random.clone(), records_max));
+            run(version, deployment, &workload, &format!("split into steps of at most {records_max}"), steps);
+        }
     }
 }
 
@@ -172,17 +180,22 @@ fn stopped_and_restored(version: KafkaVersion) {
     }
 }
 
-/// One commit fails, in a random way at a random place; each way is tried.
+/// One commit fails at a random place; each way of failing is tried, in one deployment after the other.
 fn crashed_at_random_calls(version: KafkaVersion) {
     let seed = Seed::choose();
     let mut random = seed.random("faults");
-    for fault in Fault::ALL {
-        for _ in 0..times(1, 10) {
-            let place = random.below(12) as u64;
-            let what = format!("{fault:?} at commit {place}");
-            run(version, Shape { sessions: 22, hostile: 5, ..Shape::PROMPT }, &what, || {
-                Arc::new(OneFault::new(place, fault, Some(Call::Commit)))
-            });
+    let shape = Shape { sessions: 22, hostile: 5, ..Shape::PROMPT };
+    for number in 0..times(1, 10) {
+        for (fault, deployment) in
+            Fault::ALL.into_iter().zip(Deployment::ALL.into_iter().cycle().skip(number))
+        {
+            let workload = Workload::new(shape, &mut seed.random(&format!("workload {number}")));
+            // A fused process commits a few times, each of several more often.
+            let place = random.below(if deployment == Deployment::Fused { 3 } else { 12 }) as u64;
+            let one = Arc::new(OneFault::new(place, fault, Some(Call::Commit)));
+            let interference = Arc::clone(&one) as Arc<dyn Interference>;
+            run(version, deployment, &workload, &format!("{fault:?} at commit {place}"), interference);
+            assert!(one.has_struck(), "{deployment:?} makes more than {place} commits");
         }
     }
 }
@@ -190,11 +203,13 @@ fn crashed_at_random_calls(version: KafkaVersion) {
 fn crashed_again_and_again(version: KafkaVersion) {
     let seed = Seed::choose();
     let mut random = seed.random("faults");
-    for _ in 0..times(1, 10) {
-        run(version, Shape::PROMPT, "crashed again and again", || {
+    for number in 0..times(1, 10) {
+        let workload = Workload::new(Shape::PROMPT, &mut seed.random(&format!("workload {number}")));
+        for deployment in Deployment::ALL {
+            let faults = Arc::new(RandomFaults::new(random.clone(), 20));
             random.next();
-            Arc::new(RandomFaults::new(random.clone(), 20))
-        });
+            run(version, deployment, &workload, "crashed again and again", faults);
+        }
     }
 }
 

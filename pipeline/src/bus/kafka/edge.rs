@@ -111,15 +111,20 @@ impl Edge for KafkaEdge {
                 *control = Some(writer);
                 Ok(())
             }
-            // Nothing was written, so the same call may succeed. A writer that another process has fenced is of no use
-            // any more, and the next call starts one that fences the other.
+            // Nothing was written, so the same call may succeed.
             Err(BusError::Abort { action, source }) => {
                 *control = Some(writer);
                 Err(BusError::Retry { action, source })
             }
-            Err(error) => {
+            Err(BusError::Fatal { source, .. }) if is_too_large(source.as_ref()) => {
                 close(writer);
-                Err(error)
+                Err(BusError::Fatal { action: PUBLISH, source })
+            }
+            // Another process writes control changes too, and has fenced this writer. The next call starts one that
+            // fences the other.
+            Err(BusError::Fatal { action, source } | BusError::Retry { action, source }) => {
+                close(writer);
+                Err(BusError::Retry { action, source })
             }
         }
     }
@@ -163,6 +168,10 @@ impl Drop for KafkaEdge {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner).take();
         close((self.producer.take(), control));
     }
+}
+
+fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(KafkaError::TooLarge { .. }))
 }
 
 /// What was not published may be published by the same call, except where the broker will never take it; even that is

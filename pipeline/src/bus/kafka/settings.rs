@@ -164,11 +164,7 @@ impl KafkaSettings {
         let mut config = self.consumer();
         set(
             &mut config,
-            &[
-                ("group.id", group),
-                ("isolation.level", isolation),
-                ("enable.partition.eof", "true"),
-            ],
+            &[("group.id", group), ("isolation.level", isolation), ("enable.partition.eof", "true")],
         );
         config
     }

@@ -50,8 +50,9 @@ pub(super) struct Offsets<'a> {
     pub(super) metadata: &'a ConsumerGroupMetadata,
 }
 
-/// Wait between two looks for deliveries. Waiting inside the library takes whole milliseconds and spins for the last.
-const DELIVERY_PAUSE: Duration = Duration::from_micros(200);
+/// First and longest wait between two looks for deliveries. Waiting inside the library takes whole milliseconds and
+/// spins for the last of them.
+const DELIVERY_PAUSE: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(1)];
 /// Wait of one call that can be called again.
 const CALL_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for the transaction coordinator at the start of a worker.
@@ -164,8 +165,9 @@ impl Writer {
             self.send_offsets(offsets)?;
         }
         // A commit would wait for the deliveries too, but in slices of 100 ms.
+        let mut pause = DELIVERY_PAUSE[0];
         while self.producer.in_flight_count() > 0 {
-            self.serve_deliveries();
+            self.serve_deliveries(&mut pause);
         }
         let delivered = self.producer.context().take();
         match delivered.failure {
@@ -176,25 +178,27 @@ impl Writer {
 
     /// Sends a record. Where the queue is full it waits for room, so that the order stays.
     fn send(&self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), BusError> {
+        let mut pause = DELIVERY_PAUSE[0];
         loop {
             let topic = record.topic;
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((ClientError::MessageProduction(Code::QueueFull), back)) => {
                     record = back;
-                    self.serve_deliveries();
+                    self.serve_deliveries(&mut pause);
                 }
                 Err((error, _)) => return Err(refused(Undelivered { topic: topic.to_owned(), error })),
             }
         }
     }
 
-    /// Takes what was delivered, and rests where nothing was.
-    fn serve_deliveries(&self) {
+    /// Takes what was delivered, and rests where nothing was; longer from time to time.
+    fn serve_deliveries(&self, pause: &mut Duration) {
         let before = self.producer.in_flight_count();
         self.producer.poll(Duration::ZERO);
         if self.producer.in_flight_count() >= before {
-            std::thread::sleep(DELIVERY_PAUSE);
+            std::thread::sleep(*pause);
+            *pause = (*pause * 2).min(DELIVERY_PAUSE[1]);
         }
     }
 
@@ -205,10 +209,11 @@ impl Writer {
         call: impl Fn() -> Result<(), ClientError>,
     ) -> Result<(), BusError> {
         let until = Instant::now() + OUTAGE_MAX;
+        let mut pause = DELIVERY_PAUSE[0];
         loop {
             let Err(error) = call() else { return Ok(()) };
             match class_of(&error) {
-                Class::Retry if Instant::now() < until => self.serve_deliveries(),
+                Class::Retry if Instant::now() < until => self.serve_deliveries(&mut pause),
                 Class::Abort => return Err(BusError::abort(action, KafkaError::Client(error))),
                 _ => return Err(BusError::fatal(action, KafkaError::Client(error))),
             }
