@@ -2,14 +2,16 @@
 //! interface.
 
 use crate::client::Client;
-use crate::control::{ControlError, RuleWatcher};
+use crate::control::{self, ControlError, RuleWatcher};
 use crate::rules::located;
 use anyhow::{Context, Result, anyhow};
 use pipeline::config::{BusKind, Config};
 use pipeline::telemetry::describe_error;
 use pipeline::{BusError, Edge, HostError, Log, LogRecord, NewRecord, Start, SystemClock, WallClock};
+use schemas::topic::RULES;
 use schemas::{Cleanup, Codec, TimeMs, TopicSpec};
 use std::error::Error;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,10 +19,15 @@ use std::time::{Duration, Instant};
 
 /// Records of one partition that are read at a time.
 const RECORDS_MAX: usize = 500;
-/// How long a reader of a cluster waits for its first record: brokers have to be found and partitions looked up.
-const FIRST_WAIT: Duration = Duration::from_secs(10);
-/// How long nothing old may have come until a topic counts as read.
-const QUIET_WAIT: Duration = Duration::from_secs(2);
+/// How long nothing old may have come until a topic of a cluster that answers counts as read.
+const QUIET_WAIT: Duration = Duration::from_secs(3);
+
+/// The port of a broker that is named without one.
+const KAFKA_PORT: u16 = 9092;
+/// How long a broker may take to take a connection.
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// After how long a publication is not begun again.
+const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(45);
 
 /// The log cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +46,14 @@ pub enum AccessError {
     Missing {
         /// Its folder.
         folder: PathBuf,
+    },
+    /// No broker is there.
+    #[error(
+        "no broker answers at {servers}; is Kafka running there? the setting kafka.bootstrap_servers names the brokers"
+    )]
+    Unreachable {
+        /// The brokers' addresses.
+        servers: String,
     },
     /// It cannot be opened.
     #[error("cannot open the log")]
@@ -94,6 +109,9 @@ pub enum Reach {
 impl Access {
     /// Opens the log that the settings name; an embedded one is made where there is none.
     pub fn open(config: &Config) -> Result<Self, AccessError> {
+        if config.deployment.bus == BusKind::Kafka {
+            find_broker(&config.kafka.bootstrap_servers)?;
+        }
         let edge = open(config)?.edge();
         let codec = Arc::new(pipeline::process::codec(config).map_err(AccessError::Codec)?);
         Ok(Self { edge, codec, is_alone: config.deployment.bus == BusKind::Embedded })
@@ -127,22 +145,32 @@ impl Access {
             }
             return Ok(());
         }
+        self.check()?;
         let mut tail = self.edge.tail(topic, Start::Earliest).with_context(action)?;
         let mut backlog = Backlog::begin();
         loop {
             let wait = if self.is_alone { Duration::ZERO } else { backlog.wait_left() };
             let mut records = tail.next(RECORDS_MAX, wait).with_context(action)?;
-            records.iter().for_each(|record| backlog.saw(record.time));
-            if records.is_empty() && self.is_alone || backlog.is_read() {
-                return Ok(());
-            }
+            let oldest = records.iter().map(|record| record.time).min();
+            let is_read = if self.is_alone { oldest.is_none() } else { backlog.is_read_after(oldest) };
             records.sort_by_key(|record| (record.time, record.partition, record.offset));
             for record in records {
                 if visit(record)?.is_break() {
                     return Ok(());
                 }
             }
+            if is_read {
+                return Ok(());
+            }
+            backlog.saw(oldest);
         }
+    }
+
+    /// Makes sure that the log answers: where nothing comes of a topic, there is then nothing in it.
+    pub fn check(&self) -> Result<()> {
+        let asked = self.edge.find_compacted(&RULES, control::IN_FORCE_KEY);
+        asked.context("the log gives no answer; do its topics exist? `tamiz topics create` makes them")?;
+        Ok(())
     }
 }
 
@@ -157,17 +185,13 @@ pub struct Backlog {
 impl Backlog {
     /// Begins to read.
     pub fn begin() -> Self {
-        Self { began_at: SystemClock.now_ms(), until: Instant::now() + FIRST_WAIT }
+        Self { began_at: SystemClock.now_ms(), until: Instant::now() + QUIET_WAIT }
     }
 
-    /// Notes a record of a time.
-    pub fn saw(&mut self, time: TimeMs) {
-        let quiet = Instant::now() + QUIET_WAIT;
-        if time < self.began_at {
-            self.until = quiet;
-        } else {
-            // What is old comes at the same time as what is new: there is no more need to wait for a connection.
-            self.until = self.until.min(quiet);
+    /// Notes the oldest record of some, once they are dealt with: the time that this took says nothing of the topic.
+    pub fn saw(&mut self, oldest: Option<TimeMs>) {
+        if oldest.is_some_and(|time| time < self.began_at) {
+            self.until = Instant::now() + QUIET_WAIT;
         }
     }
 
@@ -176,9 +200,25 @@ impl Backlog {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Tells whether nothing old is to be expected any more.
-    pub fn is_read(&self) -> bool {
-        self.wait_left().is_zero()
+    /// Tells whether nothing old is to be expected after records of which this is the oldest.
+    pub fn is_read_after(&self, oldest: Option<TimeMs>) -> bool {
+        self.wait_left().is_zero() && oldest.is_none_or(|time| time >= self.began_at)
+    }
+}
+
+/// Looks for a broker, since the client of Kafka goes on looking without a word.
+fn find_broker(servers: &str) -> Result<(), AccessError> {
+    let answers = |server: &str| {
+        let server = server.split_once("://").map_or(server, |(_, address)| address).trim();
+        let has_port = server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let address = if has_port { server.to_owned() } else { format!("{server}:{KAFKA_PORT}") };
+        let addresses = address.to_socket_addrs().into_iter().flatten();
+        addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, CONNECT_WAIT_MAX).is_ok())
+    };
+    if servers.split(',').any(answers) {
+        Ok(())
+    } else {
+        Err(AccessError::Unreachable { servers: servers.to_owned() })
     }
 }
 
@@ -223,14 +263,17 @@ impl Reach {
     }
 }
 
-/// Publishes records, trying again as often as the settings say where that may help, and saying so.
+/// Publishes records, trying again as often as the settings say where that may help, and saying so; somebody waits for
+/// the end, so that it comes within a minute or so.
 ///
 /// A record may then be in the log twice, which intake knows by its content.
 pub fn publish(access: &Access, records: Vec<NewRecord>, config: &Config) -> Result<(), BusError> {
     let mut pause = Duration::from_millis(config.runtime.retry_wait_ms);
+    let until = Instant::now() + PUBLISH_WAIT_MAX;
     for attempt in 1.. {
+        let may_try_again = attempt <= config.runtime.retries_max;
         match access.edge.publish(records.clone()) {
-            Err(error @ BusError::Retry { .. }) if attempt <= config.runtime.retries_max => {
+            Err(error @ BusError::Retry { .. }) if may_try_again && Instant::now() < until => {
                 eprintln!("{}, in {} ms", describe_error(&error), pause.as_millis());
                 std::thread::sleep(pause);
                 pause *= 2;
@@ -246,18 +289,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_broker_is_found_among_those_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let here = listener.local_addr().expect("it has an address").to_string();
+        for servers in
+            [here.clone(), format!("127.0.0.1:1, PLAINTEXT://{here}"), format!("{here},nowhere.invalid:1")]
+        {
+            find_broker(&servers).expect("one of them answers");
+        }
+        let error = find_broker("127.0.0.1:1,nowhere.invalid").expect_err("none of them answers").to_string();
+        assert!(error.contains("127.0.0.1:1,nowhere.invalid"), "{error}");
+    }
+
+    #[test]
     fn only_what_is_old_keeps_a_reader_waiting() {
         let mut backlog = Backlog::begin();
-        assert!(!backlog.is_read() && backlog.wait_left() > QUIET_WAIT, "a connection takes its time");
-        let now = backlog.began_at;
-        backlog.saw(now + 1);
-        let left = backlog.wait_left();
-        assert!(left <= QUIET_WAIT, "it is there now");
-        backlog.saw(now + 2);
+        let (now, left) = (backlog.began_at, backlog.wait_left());
+        assert!(!backlog.is_read_after(None));
+        backlog.saw(Some(now + 1));
         assert!(backlog.wait_left() <= left, "what is new is not waited for");
         backlog.until = Instant::now();
-        assert!(backlog.is_read());
-        backlog.saw(now - 1);
-        assert!(!backlog.is_read() && backlog.wait_left() <= QUIET_WAIT, "more may come of what is old");
+        assert!(backlog.is_read_after(None) && backlog.is_read_after(Some(now)));
+        assert!(!backlog.is_read_after(Some(now - 1)), "more may come of what is old");
+        backlog.saw(Some(now - 1));
+        assert!(!backlog.is_read_after(None) && backlog.wait_left() <= QUIET_WAIT);
     }
 }

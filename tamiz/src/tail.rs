@@ -134,20 +134,25 @@ fn tail_log(
         From::Latest => Start::Latest,
     };
     let action = || format!("cannot read topic {}", topic.name);
+    access.check()?;
     let mut tail = access.edge.tail(topic, start).with_context(action)?;
     let mut backlog = Backlog::begin();
-    while !(args.no_follow && backlog.is_read()) {
+    loop {
         let wait = if args.no_follow { POLL_WAIT.min(backlog.wait_left()) } else { POLL_WAIT };
         let mut records = tail.next(RECORDS_MAX, wait).with_context(action)?;
-        records.iter().for_each(|record| backlog.saw(record.time));
+        let oldest = records.iter().map(|record| record.time).min();
+        let is_read = args.no_follow && backlog.is_read_after(oldest);
         records.sort_by_key(|record| (record.time, record.partition, record.offset));
         for record in records {
             if printer.record(&record, &access.codec)?.is_break() {
                 return Ok(());
             }
         }
+        if is_read {
+            return Ok(());
+        }
+        backlog.saw(oldest);
     }
-    Ok(())
 }
 
 /// Reads the stream of decisions; one that is cut off is taken up after the last event.
@@ -187,8 +192,6 @@ fn print_events(
 ) -> Result<End> {
     let events = received(events)?;
     let mut backlog = Backlog::begin();
-    // The stream is open: what is old comes at once.
-    backlog.saw(TimeMs::MAX);
     loop {
         let event = if args.no_follow {
             match events.recv_timeout(backlog.wait_left()) {
@@ -204,10 +207,10 @@ fn print_events(
             None => return Ok(End::Cut(anyhow!("the stream of decisions ended"))),
         };
         let decision: Value = serde_json::from_str(&event.data).context("an event is no decision")?;
-        backlog.saw(decision["decided_at"].as_str().and_then(time_from_text).unwrap_or(TimeMs::MAX));
         if printer.decision(&decision)?.is_break() {
             return Ok(End::Done);
         }
+        backlog.saw(decision["decided_at"].as_str().and_then(time_from_text));
         *last_event_id = event.id.or(last_event_id.take());
     }
 }

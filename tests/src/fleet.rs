@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Turns after which a fleet that has not come to rest never will.
-const ROUNDS_MAX: usize = 200_000;
+const ROUNDS_MAX: usize = 20_000;
 /// Crashes after which something else is wrong than what the test does.
 const CRASHES_MAX: usize = 2_000;
 /// How long everything that a wave must lead to may take, where time passes by itself.

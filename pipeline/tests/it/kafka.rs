@@ -163,6 +163,14 @@ fn read(bus: &mut KafkaBus, count: usize) -> Vec<LogRecord> {
     records
 }
 
+/// Returns all records that come within a time.
+fn read_in(bus: &mut KafkaBus, time: Duration) -> Vec<LogRecord> {
+    match bus.poll(100, time).expect("the poll succeeds") {
+        Polled::Assigned(partitions) => panic!("the partitions became {partitions:?}"),
+        Polled::Records(records) => records,
+    }
+}
+
 /// Counts each key: the number so far is in a table, and each record makes a decision with the next.
 fn count(bus: &dyn Bus, records: &[LogRecord]) -> Commit {
     let mut commit = Commit::default();
@@ -490,6 +498,44 @@ fn a_restore_waits_for_the_transaction_of_a_dead_worker() {
     assert!(began.elapsed() >= open, "the worker had its tables after {:?}", began.elapsed());
     assert_eq!(rows(&bus, &ALL), BTreeMap::from([("late".to_owned(), ("1".to_owned(), 7))]));
     ending.join().expect("the transaction was ended");
+}
+
+#[test]
+fn a_worker_begins_after_what_a_dead_one_is_found_to_have_committed() {
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::producer::{BaseProducer, Producer};
+    use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+    let world = World::new(Broker::shared());
+    world.publish(1, 5);
+    let partition = partition_of("key-0");
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &world.settings.bootstrap_servers).set("group.id", &world.settings.group);
+    let reader: BaseConsumer = config.create().expect("a consumer");
+    config.set("transactional.id", format!("{}dead", world.settings.topic_prefix));
+    let dead: BaseProducer = config.create().expect("a producer");
+    dead.init_transactions(PATIENCE).expect("a producer with transactions");
+    dead.begin_transaction().expect("a transaction");
+    let mut next = TopicPartitionList::new();
+    let signed = i32::try_from(partition).unwrap();
+    next.add_partition_offset(&world.settings.topic(SESSIONS.name), signed, Offset::Offset(3)).unwrap();
+    let metadata = reader.group_metadata().expect("a group");
+    dead.send_offsets_to_transaction(&next, &metadata, PATIENCE).expect("offsets are sent");
+
+    let mut bus = world.join(0);
+    let began = Instant::now();
+    // Longer than a worker waits before it asks whether it hides the offsets itself.
+    let open = Duration::from_secs(4);
+    let ending = std::thread::spawn(move || {
+        std::thread::sleep(open);
+        dead.commit_transaction(PATIENCE).expect("the transaction ends");
+    });
+    assert_eq!(assigned(&mut bus), ALL);
+    assert!(began.elapsed() >= open, "the worker began after {:?}", began.elapsed());
+    ending.join().expect("the transaction was ended");
+    let offsets: Vec<u64> = read(&mut bus, 2).iter().map(|record| record.offset).collect();
+    assert_eq!(offsets, [3, 4]);
+    let records = read_in(&mut bus, Duration::from_secs(1));
+    assert!(records.is_empty(), "more records came: {records:?}");
 }
 
 #[test]
