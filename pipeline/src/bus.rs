@@ -141,7 +141,8 @@ pub trait Edge: Send + Sync {
     /// Appends records, each once; returns when they are safe.
     fn publish(&self, records: Vec<NewRecord>) -> Result<(), BusError>;
 
-    /// Appends records, all or none: no reader sees some of them without the others.
+    /// Appends records, all or none: no reader sees some of them without the others, and one that begins after this
+    /// returns sees them all.
     fn publish_atomically(&self, records: Vec<NewRecord>) -> Result<(), BusError>;
 
     /// Opens a reader of all partitions of a topic.

@@ -210,7 +210,11 @@ fn print_events(
         if printer.decision(&decision)?.is_break() {
             return Ok(End::Done);
         }
-        backlog.saw(decision["decided_at"].as_str().and_then(time_from_text));
+        let decided_at = decision["decided_at"].as_str().and_then(time_from_text);
+        if args.no_follow && backlog.is_read_after(decided_at) {
+            return Ok(End::Done);
+        }
+        backlog.saw(decided_at);
         *last_event_id = event.id.or(last_event_id.take());
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Readers(Mutex<Vec<Reader>>);
 const READERS_MAX: usize = 4;
 /// Wait where the producer's queue is full.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
+/// Wait between two looks whether readers see what was committed.
+const VISIBLE_PAUSE: Duration = Duration::from_millis(5);
 /// Time beyond a record's own limit after which its delivery is not waited for any more.
 const DELIVERY_MARGIN: Duration = Duration::from_secs(10);
 
@@ -54,6 +56,29 @@ impl KafkaEdge {
             control: Mutex::default(),
             readers: Readers::default(),
         })
+    }
+
+    /// Waits until readers see what a transaction has written: a commit is answered before its markers are in the
+    /// partitions, and until then a reader of committed records ends before them.
+    fn await_visible(&self, records: &[NewRecord]) -> Result<(), KafkaError> {
+        let mut written: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for record in records {
+            let partitions = written.entry(record.topic.name).or_default();
+            if !partitions.contains(&record.partition) {
+                partitions.push(record.partition);
+            }
+        }
+        let (all, committed) = (Reader::uncommitted(&self.settings)?, Reader::committed(&self.settings)?);
+        let until = Instant::now() + self.settings.transaction_timeout;
+        for (topic, partitions) in written {
+            let topic = self.settings.topic(topic);
+            let ends = all.ends(&topic, &partitions)?;
+            let are_seen = |seen: Vec<u64>| seen.iter().zip(&ends).all(|(seen, end)| seen >= end);
+            while !are_seen(committed.ends(&topic, &partitions)?) && Instant::now() < until {
+                std::thread::sleep(VISIBLE_PAUSE);
+            }
+        }
+        Ok(())
     }
 
     fn send(&self, batch: &Arc<Batch>, record: &NewRecord, until: Instant) -> Result<(), BusError> {
@@ -109,6 +134,8 @@ impl Edge for KafkaEdge {
         match writer.commit(&records, &[], 0, None) {
             Ok(_) => {
                 *control = Some(writer);
+                // They are committed, whether or not it can be seen by now that readers have them.
+                let _ = self.await_visible(&records);
                 Ok(())
             }
             // Nothing was written, so the same call may succeed.
